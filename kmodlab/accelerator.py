@@ -1,0 +1,60 @@
+"""KVM or emulation, decided by booting a probe: /dev/kvm may open, even create a VM, and still not run a distribution's kernel."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from kmodlab.cache import cache_dir, digest, write_aside
+from kmodlab.errors import LabError
+from kmodlab.images import BootImage
+from kmodlab.kernels import Kernel, native_arch
+
+PROBE_LIMIT = 20.0
+"""Seconds in which KVM must bring the kernel up to its init; it needs one or two."""
+
+
+@functools.cache
+def qemu_version(qemu: str) -> str:
+    """The first line of `qemu-system-... --version`."""
+    try:
+        answer = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        raise LabError(f"{qemu} does not run on this machine; install it (Debian: qemu-system), or leave its kernels out") from problem
+    return answer.stdout.splitlines()[0]
+
+
+def accelerator(kernel: Kernel, image: BootImage) -> Literal["kvm", "tcg"]:
+    """How to run a kernel on this machine; the probe's answer is cached for this host kernel, processor and QEMU."""
+    if os.environ.get("KMODLAB_ACCEL") in ("kvm", "tcg"):
+        return "kvm" if os.environ["KMODLAB_ACCEL"] == "kvm" else "tcg"
+    if kernel.kernel_arch != native_arch() or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    key = digest(platform.release(), _processor(), qemu_version(kernel.vm_qemu))
+    answer = cache_dir() / f"accelerator-{key}"
+    if not answer.exists():
+        write_aside(answer, "kvm" if _probe(kernel, image) else "tcg")
+    return "kvm" if answer.read_text() == "kvm" else "tcg"
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line for line in lines if line.startswith(("model name", "CPU part"))), "")
+
+
+def _probe(kernel: Kernel, image: BootImage) -> bool:
+    """Boot the kernel under KVM without a root: our initramfs says so on the console and powers off."""
+    command = [
+        *(kernel.vm_qemu, "-machine", kernel.vm_machine, "-accel", "kvm", "-cpu", "host", "-m", "256"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", f"console={kernel.vm_console} kmodlab.probe panic=-1"),
+    ]
+    try:
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return b"kmodlab: probe ok" in answer.stdout

@@ -1,0 +1,281 @@
+"""Build roots and bootable images, one of each for a kernel, made by running the roles in a chroot.
+
+A *build root* is a folder: the release's own compiler, headers and kbuild. A *boot image* is what QEMU starts: the kernel,
+a tiny initramfs with just the modules that reach the root, and the root as a read-only EROFS file. Both are cached under a
+key of everything they are made from, so that an unchanged kernel costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
+from kmodlab.errors import LabError
+from kmodlab.kernels import DEBIAN_ARCH, Resolved
+
+Kind = Literal["build", "boot"]
+ROLES: dict[Kind, tuple[str, ...]] = {
+    "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
+    "boot": ("kernel_image", "kmod_tools", "guest_base"),
+}
+ROOT_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "erofs", "overlay")
+"""What the initramfs needs to reach the root; those that a kernel has built in are left out."""
+SOFT_MODULES = ("crc32c_generic",)
+"""Asked for by libcrc32c (below erofs) through the crypto API, which no dependency file says; gone from newer kernels."""
+UNWANTED = ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache")
+"""Folders whose content a boot image does not carry."""
+INIT = """\
+#!/bin/busybox sh
+# Reach the root: a read-only EROFS below, memory above, so that a crash can corrupt nothing.
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox mount -t proc proc /proc
+if /bin/busybox grep -q kmodlab.probe /proc/cmdline; then
+	echo "kmodlab: probe ok" >/dev/console
+	exec /bin/busybox poweroff -f
+fi
+while read -r module; do
+	/bin/busybox insmod "/modules/$module" || echo "kmodlab: insmod $module failed" >/dev/console
+done </modules/order
+tries=0
+while [ ! -b /dev/vda ] && [ $tries -lt 600 ]; do
+	/bin/busybox usleep 50000
+	tries=$((tries + 1))
+done
+/bin/busybox mount -t erofs -o ro /dev/vda /lower &&
+	/bin/busybox mount -t tmpfs -o mode=755 tmpfs /memory &&
+	/bin/busybox mkdir /memory/upper /memory/work &&
+	/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root &&
+	/bin/busybox umount /dev /proc &&
+	exec /bin/busybox switch_root /root /usr/local/sbin/kmodlab-init
+echo "kmodlab: the root could not be mounted" >/dev/console
+exec /bin/busybox poweroff -f
+"""
+
+
+@dataclass(frozen=True)
+class BootImage:
+    """The files of a bootable image, all in one folder that nobody writes to."""
+
+    folder: Path
+
+    @property
+    def kernel(self) -> Path:
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        return self.folder / "initrd"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root.erofs"
+
+    @property
+    def host_key(self) -> str:
+        """The public SSH host key that this image answers with: `ssh-ed25519 AAAA...`."""
+        return (self.folder / "host_key.pub").read_text().strip()
+
+
+def image_key(resolved: Resolved, kind: Kind) -> str:
+    """The content key of an image: the packages, the roles that make it, the code that packs it, and the lab's SSH key."""
+    roles = [REPOSITORY / "roles" / role for role in ROLES[kind]]
+    login = ssh_key().with_suffix(".pub").read_text() if kind == "boot" else ""
+    return digest(
+        kind,
+        resolved.release,
+        resolved.version,
+        " ".join(resolved.kernel.kernel_suites),
+        login,
+        REPOSITORY / "playbooks/root.yml",
+        REPOSITORY / "plugins/connection/chroot.py",
+        Path(__file__),
+        *roles,
+    )
+
+
+def image_path(resolved: Resolved, kind: Kind) -> Path:
+    """Where an image is, or would be."""
+    return cache_dir() / "images" / f"{resolved.kernel.id}-{kind}-{image_key(resolved, kind)}"
+
+
+def build_root(resolved: Resolved) -> Path:
+    """The build root of a kernel (a folder to be used as `/`), made when it is not cached."""
+    return _image(resolved, "build") / "root"
+
+
+def boot_image(resolved: Resolved) -> BootImage:
+    """The boot image of a kernel, made when it is not cached."""
+    return BootImage(_image(resolved, "boot"))
+
+
+def ssh_key() -> Path:
+    """The lab's own SSH key for its VMs, made once, 0600."""
+    path = cache_dir() / "ssh" / "id_ed25519"
+    with locked("ssh-key", wait=30, busy="another kmodlab is making the SSH key; try again"):
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kmodlab", "-f", str(path)])
+    return path
+
+
+def _image(resolved: Resolved, kind: Kind) -> Path:
+    target = image_path(resolved, kind)
+    with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
+        if not target.exists():
+            with filled(target) as folder:
+                _bootstrap(resolved, kind, folder)
+                if kind == "boot":
+                    _pack(resolved, folder)
+    return target
+
+
+def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
+    """mmdebstrap makes the release's base; the roles, run in its chroot before it is closed, make the rest."""
+    root = folder / "root"
+    variables = folder / "vars.json"
+    variables.write_text(json.dumps(_role_variables(resolved, kind)))
+    pin = f"Package: linux-*\nPin: version {resolved.version}\nPin-Priority: 1001\n"
+    preferences = folder / "preferences"
+    preferences.write_text(pin)
+    ansible = Path(sys.executable).parent / "ansible-playbook"
+    playbook = REPOSITORY / "playbooks/root.yml"
+    hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
+    command = [
+        "mmdebstrap",
+        "--variant=apt",
+        f"--architectures={DEBIAN_ARCH[resolved.kernel.kernel_arch]}",
+        "--include=python3,python3-apt",
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=Acquire::Retries "3"',
+        "--dpkgopt=force-unsafe-io",
+        f"--setup-hook=mkdir -p \"$1\"/etc/apt/preferences.d && cp {preferences} \"$1\"/etc/apt/preferences.d/kmodlab",
+        f"--customize-hook={hook}",
+        resolved.kernel.distribution,
+        str(root),
+        *resolved.sources,
+    ]
+    _run(command, what=f"kernel {resolved.kernel.id}: the {kind} root", log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log")
+    variables.unlink()
+    preferences.unlink()
+
+
+def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
+    release, version = resolved.release, resolved.version
+    if kind == "build":
+        return {
+            "root_kind": "build",
+            "kernel_headers_release": release,
+            "kernel_headers_packages": [f"linux-headers-{release}={version}"],
+        }
+    return {
+        "root_kind": "boot",
+        "kernel_image_release": release,
+        "kernel_image_packages": [f"linux-image-{release}={version}"],
+        "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
+    }
+
+
+def _pack(resolved: Resolved, folder: Path) -> None:
+    root, release = folder / "root", resolved.release
+    shutil.copyfile(_vmlinuz(root, release), folder / "vmlinuz")
+    shutil.copyfile(root / "boot" / f"config-{release}", folder / "config")
+    shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
+    _initrd(root, release, folder)
+    exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
+    _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
+    shutil.rmtree(root)
+
+
+def _vmlinuz(root: Path, release: str) -> Path:
+    """Where Debian's packages put the kernel: in /boot, and since 7.3 beside its modules."""
+    for path in (root / "boot" / f"vmlinuz-{release}", root / "usr/lib/modules" / release / "vmlinuz"):
+        if path.exists():
+            return path
+    raise LabError(f"kernel {release}: its packages hold no vmlinuz; report this as a bug of kmodlab")
+
+
+def _initrd(root: Path, release: str, folder: Path) -> None:
+    tree = folder / "initramfs"
+    for name in ("bin", "dev", "proc", "lower", "memory", "root", "modules"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(root / "bin/busybox", tree / "bin/busybox")
+    (tree / "init").write_text(INIT)
+    (tree / "init").chmod(0o755)
+    order = []
+    modules = root / "usr/lib/modules" / release
+    soft = [name for name in SOFT_MODULES if next(modules.rglob(f"{name}.ko*"), None)]
+    for path in module_closure(modules, (*soft, *ROOT_MODULES)):
+        name = path.name.split(".ko")[0] + ".ko"
+        (tree / "modules" / name).write_bytes(_decompressed(path))
+        order.append(name)
+    (tree / "modules/order").write_text("".join(f"{name}\n" for name in order))
+    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    packed = subprocess.run(
+        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "--reproducible"], cwd=tree, input=names.encode(), capture_output=True, check=True
+    )
+    (folder / "initrd").write_bytes(packed.stdout)
+    shutil.rmtree(tree)
+
+
+def module_closure(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of in-tree modules and all they depend on, in loading order; a name that is built in is left out.
+
+    `folder` is /lib/modules/RELEASE. Raises LabError for a name that this kernel does not have at all.
+    """
+    depends: dict[str, list[str]] = {}
+    by_name: dict[str, str] = {}
+    for line in (folder / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        depends[path] = rest.split()
+        by_name[_module_name(path)] = path
+    builtin = {_module_name(line) for line in (folder / "modules.builtin").read_text().splitlines()}
+    wanted: list[str] = []
+    for name in names:
+        if name in by_name:
+            path = by_name[name]
+            # modules.dep lists the nearest first, and all of them: reversed, it is a loading order.
+            wanted += [each for each in (*reversed(depends[path]), path) if each not in wanted]
+        elif name not in builtin:
+            raise LabError(f"{folder.name} has no module {name}, neither as a file nor built in")
+    return [folder / path for path in wanted]
+
+
+def _module_name(path: str) -> str:
+    return Path(path).name.split(".ko")[0].replace("-", "_")
+
+
+def _decompressed(path: Path) -> bytes:
+    if path.suffix == ".xz":
+        return lzma.decompress(path.read_bytes())
+    if path.suffix == ".zst":
+        return subprocess.run(["zstd", "-dc", str(path)], capture_output=True, check=True).stdout
+    return path.read_bytes()
+
+
+def _run(command: list[str], *, what: str = "", log: Path | None = None) -> None:
+    answer = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    output = answer.stdout + answer.stderr
+    if log:
+        log.parent.mkdir(exist_ok=True)
+        log.write_text(output)
+    if answer.returncode:
+        raise LabError(_reason(what or command[0], output, log))
+
+
+def _reason(what: str, output: str, log: Path | None) -> str:
+    """One line out of much: disk and network by their names, else the first error that the tool itself names."""
+    if "No space left on device" in output:
+        return f"{what} could not be made: no space left on device; free some, or set XDG_CACHE_HOME to a larger disk"
+    errors = [line for line in output.splitlines() if line.startswith(("E:", "fatal:", "[ERROR]"))] or output.splitlines()[-1:]
+    return f"{what} could not be made: {errors[0] if errors else 'no output'}{f' (all of it: {log})' if log else ''}"

@@ -1,0 +1,282 @@
+"""Which kernels there are, and which exact version each one is today.
+
+`inventories/matrix/hosts.yml` names kernels as a person would ("6.12, arm64"). The archive is asked for the rest
+through apt in a folder of its own, so that Debian's signatures are always checked and the machine's own apt is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
+from kmodlab.errors import LabError
+
+Arch = Literal["x86_64", "arm64", "armhf"]
+DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+FRESH_SECONDS = 6 * 3600
+"""How long an answer of the archive is believed; REFRESH=1 asks again."""
+
+
+class Kernel(BaseModel):
+    """One kernel of the inventory. The fields' meanings stand at the top of inventories/matrix/hosts.yml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    kernel_line: str = Field(pattern=r"^\d+\.\d+$")
+    kernel_arch: Arch
+    kernel_package: str
+    kernel_suites: tuple[str, ...] = Field(min_length=1)
+    kernel_mirror: str | None = None
+    vm_memory: int = Field(gt=0)
+    vm_cpus: int = Field(gt=0)
+    vm_boot_limit: float = Field(gt=0)
+    vm_qemu: str
+    vm_machine: str
+    vm_cpu: str = "max"
+    vm_console: str
+    vm_firmware: Literal["ovmf", "none"] = "none"
+
+    @property
+    def distribution(self) -> str:
+        """The Debian release whose userland and compiler this kernel gets."""
+        return self.kernel_suites[0]
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The line as numbers, (6, 12)."""
+        return tuple(int(part) for part in self.kernel_line.split("."))
+
+
+class Resolved(BaseModel):
+    """What the archive holds for a kernel today."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernel: Kernel
+    release: str
+    """As `uname -r` says it."""
+    version: str
+    """Of the Debian packages, the same for image and headers."""
+    sources: tuple[str, ...]
+    """Lines for sources.list."""
+    stale: bool = False
+    """True where the archive could not be asked and an earlier answer is used."""
+
+
+def load_inventory(path: Path | None = None) -> dict[str, Kernel]:
+    """All kernels of an inventory by id, and no more of YAML inventories than hosts with variables from `all` and one group."""
+    path = path or REPOSITORY / "inventories/matrix/hosts.yml"
+    groups, common = _groups(path)
+    hosts: dict[str, dict[str, Any]] = {}
+    for group in groups.values():
+        for name, own in (group.get("hosts") or {}).items():
+            hosts.setdefault(name, dict(common)).update({**(group.get("vars") or {}), **(own or {})})
+    return {name: _kernel(path, name, values) for name, values in hosts.items()}
+
+
+def default_fleet(path: Path | None = None) -> list[str]:
+    """The ids that a run without KERNELS takes."""
+    path = path or REPOSITORY / "inventories/matrix/hosts.yml"
+    groups, _ = _groups(path)
+    return list(groups.get("fleet", {}).get("hosts") or {})
+
+
+def _groups(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as problem:
+        raise LabError(f"{path}: {problem.strerror}; the inventory of kernels should be there") from problem
+    except yaml.YAMLError as problem:
+        raise LabError(f"{path}: not YAML: {' '.join(str(problem).split())}") from problem
+    top = (tree or {}).get("all") if isinstance(tree, dict) else None
+    if not isinstance(top, dict) or not isinstance(top.get("children"), dict):
+        raise LabError(f"{path}: expected the groups of kernels under all.children")
+    return top["children"], top.get("vars") or {}
+
+
+def _kernel(path: Path, name: str, values: dict[str, Any]) -> Kernel:
+    known = set(Kernel.model_fields)
+    try:
+        return Kernel(id=name, **{key: value for key, value in values.items() if key in known or key.startswith(("kernel_", "vm_"))})
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise LabError(f"{path}: host {name}: {key}: {first['msg']}") from problem
+
+
+def native_arch() -> str:
+    """This machine's architecture in the project's words."""
+    return {"x86_64": "x86_64", "aarch64": "arm64", "armv7l": "armhf"}.get(platform.machine(), platform.machine())
+
+
+def select(words: Iterable[str], kernels: dict[str, Kernel], fleet: list[str]) -> list[Kernel]:
+    """The kernels that KERNELS names: ids, parts of ids that are unique on this machine's architecture, or `all`."""
+    chosen: dict[str, Kernel] = {}
+    names = [name for word in words for name in word.split()] or fleet
+    for name in names:
+        for kernel in list(kernels.values()) if name == "all" else [_find(name, kernels)]:
+            chosen[kernel.id] = kernel
+    return list(chosen.values())
+
+
+def _find(name: str, kernels: dict[str, Kernel]) -> Kernel:
+    for candidate in (name, f"{name}-{native_arch()}"):
+        if candidate in kernels:
+            return kernels[candidate]
+    near = [k for k in kernels.values() if name in k.id and k.kernel_arch == native_arch()]
+    if len(near) == 1:
+        return near[0]
+    known = " ".join(kernels)
+    if near:
+        raise LabError(f"KERNELS: '{name}' could be {' or '.join(k.id for k in near)}: say which")
+    raise LabError(f"KERNELS: no kernel '{name}' in inventories/matrix/hosts.yml; it has: {known}")
+
+
+def mirrors() -> tuple[str, str]:
+    """Debian's archive and its security archive: from the environment, else this machine's apt, else mmdebstrap's default."""
+    main = os.environ.get("KMODLAB_MIRROR") or _apt_mirror("Debian") or _mmdebstrap_mirror()
+    main = main.rstrip("/")
+    security = os.environ.get("KMODLAB_SECURITY_MIRROR") or _apt_mirror("Debian-Security")
+    return main, (security or f"{main.removesuffix('/debian')}/debian-security").rstrip("/")
+
+
+def _apt_mirror(label: str) -> str | None:
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in answer.stdout.splitlines():
+        origin, found, uri = line.split("|", 2)
+        if origin == "Debian" and found == label:
+            return uri
+    return None
+
+
+def _mmdebstrap_mirror() -> str:
+    command = ["mmdebstrap", "--simulate", "--setup-hook=cat \"$1\"/etc/apt/sources.list >&2; exit 1", "stable", "/dev/null"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"^deb (?:\[.*?\] )?(\S+) \S+ main", answer.stderr, re.MULTILINE)
+    if not found:
+        raise LabError("cannot tell which Debian mirror to use; set KMODLAB_MIRROR to its address")
+    return found[1]
+
+
+def sources(kernel: Kernel, main: str, security: str) -> tuple[str, ...]:
+    """The sources.list lines of a kernel's suites. Debian's keyring is named: no other signature will do."""
+    lines = []
+    for suite in kernel.kernel_suites:
+        mirror = kernel.kernel_mirror or (security if suite.endswith("-security") else main)
+        lines.append(f"deb [signed-by={KEYRING}] {mirror} {suite} main")
+    return tuple(lines)
+
+
+def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolved | LabError]:
+    """Ask the archive which version each kernel is today, each distinct set of suites once and in parallel.
+
+    A kernel that cannot be resolved has its LabError as value, so that the others still run.
+    """
+    main, security = mirrors()
+
+    def one(kernel: Kernel) -> Resolved | LabError:
+        try:
+            return _resolve(kernel, sources(kernel, main, security), refresh)
+        except LabError as problem:
+            return problem
+
+    groups: dict[tuple[str, ...], list[Kernel]] = {}
+    for kernel in chosen:
+        groups.setdefault((kernel.kernel_arch, *sources(kernel, main, security)), []).append(kernel)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        batches = pool.map(lambda group: [(k.id, one(k)) for k in group], groups.values())
+    found = dict(pair for batch in batches for pair in batch)
+    return {kernel.id: found[kernel.id] for kernel in chosen}
+
+
+def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
+    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines)}.json"
+    earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
+    if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
+        return earlier
+    try:
+        resolved = _ask_archive(kernel, lines)
+    except LabError:
+        if earlier:
+            return earlier.model_copy(update={"stale": True})
+        raise
+    answer.parent.mkdir(exist_ok=True)
+    write_aside(answer, resolved.model_dump_json())
+    return resolved
+
+
+def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
+    apt = _Apt(DEBIAN_ARCH[kernel.kernel_arch], lines)
+    apt.update(kernel)
+    image = f"linux-image-{kernel.kernel_package}"
+    for package in apt.show(image):
+        version = package.get("Version", "")
+        found = re.search(rf"linux-image-(\S+) \(= {re.escape(version)}\)", package.get("Depends", ""))
+        if version.startswith(f"{kernel.kernel_line}.") and found:
+            headers = apt.show(f"linux-headers-{found[1]}")
+            if any(each.get("Version") == version for each in headers):
+                return Resolved(kernel=kernel, release=found[1], version=version, sources=lines)
+    suites = " ".join(kernel.kernel_suites)
+    raise LabError(
+        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; mend its entry in inventories/matrix/hosts.yml"
+    )
+
+
+class _Apt:
+    """apt with its lists in a folder of kmodlab's own, for one architecture and one set of sources."""
+
+    def __init__(self, arch: str, lines: tuple[str, ...]) -> None:
+        self.folder = cache_dir() / "apt" / digest(arch, *lines)
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        write_aside(self.folder / "sources.list", "".join(f"{line}\n" for line in lines))
+        settings = {
+            "Dir::State": self.folder / "state",
+            "Dir::State::status": "/dev/null",
+            "Dir::Cache": self.folder / "cache",
+            "Dir::Etc::sourcelist": self.folder / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::Etc::preferencesparts": "-",
+            "APT::Architecture": arch,
+            "APT::Architectures::": arch,
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "2",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+        }
+        conf = "".join(f'{key} "{value}";\n' for key, value in settings.items())
+        write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}")
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    def update(self, kernel: Kernel) -> None:
+        if not KEYRING.exists():
+            raise LabError(f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature")
+        answer = self._run("apt-get", "update", "-q", "--error-on=any")
+        if answer.returncode:
+            problems = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or [answer.stderr.strip()]
+            raise LabError(f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR")
+
+    def show(self, package: str) -> list[dict[str, str]]:
+        """The versions of a package, newest first, each as a dictionary of its fields."""
+        answer = self._run("apt-cache", "show", "--all-versions", package)
+        versions = []
+        for block in answer.stdout.strip().split("\n\n"):
+            fields = (line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
+            versions.append({pair[0]: pair[1] for pair in fields})
+        return versions

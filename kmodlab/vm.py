@@ -1,0 +1,312 @@
+"""One virtual machine: started, saved, restored and stopped through QEMU's QMP socket.
+
+A VM is brought up by restoring a snapshot that was taken right after boot, where one is cached, and by booting (and then taking
+that snapshot) where not. So a crash costs two seconds, not a boot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from qemu.qmp import ExecuteError, QMPClient
+from qemu.qmp.protocol import ConnectError
+
+from kmodlab import firmware
+from kmodlab.accelerator import accelerator, qemu_version
+from kmodlab.cache import cache_dir, digest, filled, locked, write_aside
+from kmodlab.errors import LabError
+from kmodlab.images import BootImage
+from kmodlab.kernels import Kernel
+
+SAVE_LIMIT = 120.0
+"""Seconds that writing a snapshot may take."""
+RESTORE_LIMIT = 60.0
+"""Seconds until a restored VM must answer."""
+CMDLINE = "quiet panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
+"""A panic reboots at once, and QEMU (-no-reboot) exits with it: a dead guest is seen at once, its console kept."""
+SSH_PROBE = ("-o", "ConnectTimeout=2", "-o", "ControlPath=none")
+
+
+class VmState(BaseModel):
+    """What others need to know of a running VM; kept as vm.json in its folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pid: int
+    port: int
+    """Of SSH, on 127.0.0.1."""
+    accel: str
+    restored: bool
+    """True where a snapshot was restored, False where the kernel was booted."""
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM of kernel `kernel` whose sockets, console and state are in `folder` (short: a socket's path has 107 bytes)."""
+
+    kernel: Kernel
+    image: BootImage
+    folder: Path
+    certificate: Path | None = None
+    """The lab's certificate (DER), put into the firmware's `db` where there is a firmware."""
+
+    @property
+    def console(self) -> Path:
+        """Everything the serial console ever said in this run, restarts included."""
+        return self.folder / "console.log"
+
+    @property
+    def ssh_config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def state(self) -> VmState | None:
+        """None when it is not running."""
+        path = self.folder / "vm.json"
+        if not path.exists():
+            return None
+        state = VmState.model_validate_json(path.read_text())
+        return state if _is_ours(state.pid, self.folder) else None
+
+    def start(self) -> VmState:
+        """Bring the VM up, from its snapshot where one is cached. Does nothing to one that runs."""
+        if state := self.state:
+            return state
+        self.folder.mkdir(parents=True, exist_ok=True)
+        snapshot = self._snapshot()
+        with locked(snapshot.name, wait=600, busy=f"another kmodlab has been booting {self.kernel.id} for ten minutes"):
+            if snapshot.exists():
+                return self._restore(snapshot)
+            state = self._launch(restored=False)
+            with self._stopped_on_error():
+                self._await_ssh(self.kernel.vm_boot_limit)
+                self._warm_up()
+                self._save(snapshot)
+        return state
+
+    def restore(self) -> VmState:
+        """Throw the VM away and bring back the state right after its boot; boots where the snapshot will not do."""
+        self.stop()
+        snapshot = self._snapshot()
+        if snapshot.exists():
+            try:
+                return self._restore(snapshot)
+            except LabError:
+                shutil.rmtree(snapshot, ignore_errors=True)
+                self.stop()
+        return self.start()
+
+    def stop(self) -> None:
+        """End the VM, whatever state it is in; done when its process is gone."""
+        state = self.state
+        if state:
+            os.kill(state.pid, signal.SIGKILL)
+            _await(lambda: not _is_ours(state.pid, self.folder), 10, f"QEMU {state.pid} does not end")
+        for name in ("vm.json", "qmp", "qtest", "ssh"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
+        """Run one command in the guest over a connection of its own."""
+        command = ["ssh", "-F", str(self.ssh_config), *SSH_PROBE, self.kernel.id, *words]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit)
+
+    def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        """Run QMP commands, in order, and return their answers."""
+
+        async def run(client: QMPClient) -> list[Any]:
+            return [await client.execute(name, arguments) for name, arguments in calls]
+
+        return self._with_qmp(run)
+
+    def _with_qmp(self, work: Callable[[QMPClient], Awaitable[Any]]) -> Any:
+        async def session() -> Any:
+            client = QMPClient(self.kernel.id)
+            await client.connect(str(self.folder / "qmp"))
+            try:
+                return await work(client)
+            finally:
+                await client.disconnect()
+
+        try:
+            return asyncio.run(session())
+        except (ConnectError, ExecuteError, EOFError, OSError) as problem:
+            raise LabError(f"VM {self.kernel.id}: QMP: {problem}; its console is {self.console}") from problem
+
+    def _arguments(self) -> list[str]:
+        """QEMU's arguments that are the same for a boot and for a restore; they are part of the snapshot's key."""
+        kernel = self.kernel
+        accel = accelerator(kernel, self.image)
+        # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
+        accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
+        cmdline = f"console={kernel.vm_console} {CMDLINE}"
+        return [
+            *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
+            *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline),
+            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,readonly=on"),
+            *("-device", "virtio-blk-pci,drive=root"),
+            *("-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
+        ]
+
+    def _runtime_arguments(self) -> list[str]:
+        """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing."""
+        return [
+            *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
+            *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
+            *("-pidfile", str(self.folder / "pid"), "-daemonize"),
+        ]
+
+    def _snapshot(self) -> Path:
+        key = digest(
+            *self._arguments(),
+            qemu_version(self.kernel.vm_qemu),
+            self.certificate.read_bytes() if self.certificate else b"",
+            self.kernel.vm_firmware,
+        )
+        return cache_dir() / "snapshots" / f"{self.kernel.id}-{key}"
+
+    def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
+        qemu = shutil.which(self.kernel.vm_qemu)
+        if not qemu:
+            raise LabError(f"kernel {self.kernel.id}: no {self.kernel.vm_qemu} on this machine; install it, or leave the kernel out")
+        flash = firmware.arguments(self.kernel, self.folder, self.certificate, variables)
+        command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        if answer.returncode:
+            raise LabError(f"VM {self.kernel.id}: QEMU does not start: {answer.stderr.strip().splitlines()[-1:] or ['no word']}")
+        pid = int((self.folder / "pid").read_text())
+        state = VmState(pid=pid, port=self._ssh_port(), accel=accelerator(self.kernel, self.image), restored=restored)
+        write_aside(self.folder / "vm.json", state.model_dump_json())
+        self._write_ssh_files(state.port)
+        return state
+
+    def _ssh_port(self) -> int:
+        """QEMU took a free port by itself, which cannot be taken by another in between; it tells which."""
+        (usernet,) = self.qmp(("human-monitor-command", {"command-line": "info usernet"}))
+        found = re.search(r"HOST_FORWARD\S*\s+\d+\s+127\.0\.0\.1\s+(\d+)", usernet)
+        if not found:
+            raise LabError(f"VM {self.kernel.id}: QEMU forwards no SSH port: {usernet.strip()!r}")
+        return int(found[1])
+
+    def _write_ssh_files(self, port: int) -> None:
+        from kmodlab.images import ssh_key
+
+        known = self.folder / "known_hosts"
+        write_aside(known, f"[127.0.0.1]:{port} {self.image.host_key}\n")
+        options = {
+            "HostName": "127.0.0.1",
+            "Port": port,
+            "User": "root",
+            "IdentityFile": ssh_key(),
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": known,
+            "StrictHostKeyChecking": "yes",
+            "HostKeyAlgorithms": "ssh-ed25519",
+            "ControlMaster": "auto",
+            "ControlPath": self.folder / "ssh",
+            "ControlPersist": "600",
+            "ServerAliveInterval": "2",
+            "ServerAliveCountMax": "3",
+            "ConnectTimeout": "5",
+            "LogLevel": "ERROR",
+        }
+        lines = "".join(f"  {key} {value}\n" for key, value in options.items())
+        write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
+
+    def _await_ssh(self, limit: float) -> None:
+        """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself."""
+
+        def answers() -> bool:
+            if self.state is None:
+                raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
+            try:
+                return self.ssh("true", limit=limit).returncode == 0
+            except subprocess.TimeoutExpired:
+                return False
+
+        _await(answers, limit, f"VM {self.kernel.id} does not answer; its console is {self.console}", pause=0.1)
+
+    def _warm_up(self) -> None:
+        """Have the guest read what every test needs, so that the snapshot holds it in its page cache."""
+        self.ssh("python3 -c pass; modprobe -n -q loop; lsmod >/dev/null; sync", limit=60)
+
+    def _save(self, snapshot: Path) -> None:
+        with filled(snapshot) as folder:
+            self._with_qmp(lambda client: _migrate(client, f"exec:zstd -q -1 > {folder}/state.zst"))
+            if (self.folder / firmware.VARIABLES).exists():
+                shutil.copyfile(self.folder / firmware.VARIABLES, folder / firmware.VARIABLES)
+
+    def _restore(self, snapshot: Path) -> VmState:
+        variables = snapshot / firmware.VARIABLES
+        state = self._launch(
+            restored=True,
+            extra=("-incoming", f"exec:zstd -q -dc {snapshot}/state.zst"),
+            variables=variables if variables.exists() else None,
+        )
+        with self._stopped_on_error():
+            self._with_qmp(_resume)
+            self._await_ssh(RESTORE_LIMIT)
+        return state
+
+    @contextmanager
+    def _stopped_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+
+
+async def _migrate(client: QMPClient, uri: str) -> None:
+    await client.execute("stop")
+    await client.execute("migrate", {"uri": uri})
+    await _migration_end(client, "save a snapshot")
+    await client.execute("cont")
+
+
+async def _resume(client: QMPClient) -> None:
+    await _migration_end(client, "restore its snapshot")
+    await client.execute("cont")
+
+
+async def _migration_end(client: QMPClient, what: str) -> None:
+    deadline = time.monotonic() + SAVE_LIMIT
+    while time.monotonic() < deadline:
+        status = (await client.execute("query-status"))["status"]
+        migration = (await client.execute("query-migrate")).get("status")
+        if migration == "failed":
+            raise LabError(f"QEMU could not {what}: is the disk full? see `df {cache_dir()}`")
+        if migration == "completed" or (migration is None and status not in ("inmigrate", "postmigrate")):
+            return
+        await asyncio.sleep(0.02)
+    raise LabError(f"QEMU did not {what} within {SAVE_LIMIT:.0f} s")
+
+
+def _is_ours(pid: int, folder: Path) -> bool:
+    """Is this process still the QEMU that we started there? Process numbers are used again."""
+    try:
+        return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _await(done: Callable[[], bool], limit: float, message: str, *, pause: float = 0.01) -> None:
+    deadline = time.monotonic() + limit
+    while not done():
+        if time.monotonic() > deadline:
+            raise LabError(f"{message} (waited {limit:.0f} s)")
+        time.sleep(pause)
