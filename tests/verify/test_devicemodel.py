@@ -1,0 +1,59 @@
+"""devicemodel: probe, suspend, resume and remove are all really reached."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.module("devicemodel")
+
+DRIVER = "/sys/bus/platform/drivers/devicemodel"
+CONTROL = "/sys/devices/platform/devicemodel/power/control"
+STATUS = "/sys/devices/platform/devicemodel/power/runtime_status"
+
+
+def calls(guest, mark):
+    """The driver's calls since *mark*, in order."""
+    texts = [record.text for record in guest.log.since(mark)]
+    return [match[1] for text in texts if (match := re.search(r"devicemodel devicemodel: (\w+)", text))]
+
+
+def test_idle_device_is_suspended_and_resumed(loaded, guest):
+    """Runtime power management: one device sleeps, not the machine, so it works everywhere."""
+    mark = guest.log.mark()
+    guest.sh(f"echo auto > {CONTROL}")
+    guest.log.expect("devicemodel: suspend", since=mark)
+    assert guest.sh(f"cat {STATUS}").stdout == "suspended\n"
+    guest.sh(f"echo on > {CONTROL}")
+    assert calls(guest, mark) == ["suspend", "resume"]
+    assert guest.sh(f"cat {STATUS}").stdout == "active\n"
+
+
+def test_machine_going_to_sleep_suspends_the_device(loaded, guest):
+    """A rehearsal: the kernel suspends every device and resumes them, without stopping the machine."""
+    if guest.sh("test -w /sys/power/pm_test && grep -qw freeze /sys/power/state", check=False).rc:
+        pytest.skip("this kernel cannot rehearse a suspend (CONFIG_PM_DEBUG)")
+    mark = guest.log.mark()
+    guest.sh(
+        "echo 0 > /sys/module/suspend/parameters/pm_test_delay; echo devices > /sys/power/pm_test;"
+        "echo freeze > /sys/power/state; status=$?; echo none > /sys/power/pm_test; exit $status",
+        timeout=60,
+    )
+    assert calls(guest, mark) == ["suspend", "resume"]
+
+
+def test_driver_is_unbound_and_bound_again(loaded, guest):
+    mark = guest.log.mark()
+    guest.sh(f"echo devicemodel > {DRIVER}/unbind; test ! -e {DRIVER}/devicemodel")
+    assert calls(guest, mark) == ["remove"]
+    guest.sh(f"echo devicemodel > {DRIVER}/bind; test -e {DRIVER}/devicemodel")
+    assert calls(guest, mark) == ["remove", "probe"]
+
+
+def test_unload_while_suspended_wakes_the_device_first(module, guest):
+    module.load()
+    mark = guest.log.mark()
+    guest.sh(f"echo auto > {CONTROL}")
+    guest.log.expect("devicemodel: suspend", since=mark)
+    module.unload()
+    assert calls(guest, mark) == ["suspend", "resume", "remove"]
+    guest.sh("test ! -e /sys/devices/platform/devicemodel")

@@ -1,0 +1,20 @@
+"""sched: the work runs in a kernel thread, and unloading waits for it."""
+
+import pytest
+
+pytestmark = pytest.mark.module("sched")
+
+
+def test_work_runs_in_a_worker_thread(loaded, guest):
+    record = guest.log.expect("work begins in ", since=0)
+    assert record.text.startswith("work begins in kworker/"), record.text
+
+
+def test_unload_waits_for_the_work(module, guest):
+    """The work sleeps for half a second. Unloading at once, again and again, must not pull its code away."""
+    for _ in range(3):
+        mark = guest.log.mark()
+        guest.sh(f"insmod {module.ko} && rmmod {module.kname}")
+        texts = [record.text for record in guest.log.since(mark)]
+        assert texts[-2:] == ["work ends", "the queue is empty"], texts
+        assert sum(text.startswith("work begins in ") for text in texts) == 1
