@@ -290,7 +290,7 @@ class Run:
     def plan(
         self, kernels: Iterable[Kernel], modules: Iterable[ModuleInfo], cells: Iterable[Planned]
     ) -> Plan:
-        """Write down what this run owes. ValueError for a cell there twice, or of no known kernel or module."""
+        """Write down what this run owes. ValueError for one twice or of no kernel or module here."""
         plan = Plan(kernels=list(kernels), modules=list(modules), cells=list(cells))
         ids, names = {kernel.id for kernel in plan.kernels}, {module.name for module in plan.modules}
         for (kernel, module), times in Counter((cell.kernel, cell.module) for cell in plan.cells).items():
