@@ -1,0 +1,210 @@
+"""The signature that ends a kernel module: read, verified, taken off and put on by code of our own.
+
+A signed module is: the module, a PKCS#7 message (DER, detached, without certificates), the twelve bytes of
+`struct module_signature`, and a magic line (include/linux/module_signature.h). The kernel's check is repeated
+here, so that a module that we pass on is one that the kernel would take. Modules are signed before they are
+compressed: decompress first.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+MAGIC = b"~Module signature appended~\n"
+TRAILER = struct.Struct(">5B3xI")
+"""algorithm, hash, id_type, signer_len, key_id_len, padding, sig_len; for PKCS#7 only the third and last."""
+ID_PKCS7 = 2
+SIGNED_DATA = x509.ObjectIdentifier("1.2.840.113549.1.7.2")
+DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "1.3.14.3.2.26": hashes.SHA1(),  # noqa: S303 an old kernel may still be configured to sign with it; we only read it
+    "2.16.840.1.101.3.4.2.4": hashes.SHA224(),
+    "2.16.840.1.101.3.4.2.1": hashes.SHA256(),
+    "2.16.840.1.101.3.4.2.2": hashes.SHA384(),
+    "2.16.840.1.101.3.4.2.3": hashes.SHA512(),
+    "2.16.840.1.101.3.4.2.8": hashes.SHA3_256(),
+    "2.16.840.1.101.3.4.2.9": hashes.SHA3_384(),
+    "2.16.840.1.101.3.4.2.10": hashes.SHA3_512(),
+}
+"""Those that `sign-file` knows, by object identifier."""
+
+
+class SignatureError(Exception):
+    """A module has no signature, an unreadable one, or one that is not this certificate's of these bytes."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a module's signature says of itself. Nothing of it is proved before `verify`."""
+
+    issuer: tuple[tuple[str, str], ...] | None
+    """The issuer in the signer's certificate, as (object identifier, text); None where `key_id` is given."""
+    serial: int | None
+    """Of the signer's certificate."""
+    key_id: bytes | None
+    """The subject key identifier of the signer's certificate (`sign-file -k`)."""
+    digest: str
+    """sha256, sha512, ..."""
+    value: bytes
+    """The signature itself."""
+    signed: bytes
+    """The module without its signature: what the signature is of."""
+
+    @property
+    def signer(self) -> str:
+        """For people: the issuer's name and the serial number in hexadecimal, or the key identifier."""
+        if self.key_id is not None:
+            return f"key {self.key_id.hex()}"
+        return f"{', '.join(text for _, text in self.issuer or ())} (serial {self.serial:x})"
+
+
+def read_signature(path: Path) -> Signature | None:
+    """The signature of a module file, None when it has none. Raises SignatureError for a broken one."""
+    module, message = _split(path.read_bytes())
+    return _parse(message, module) if message is not None else None
+
+
+def verify(path: Path, certificate: x509.Certificate) -> None:
+    """Check that a certificate's key signed all of a module file's bytes. Raises SignatureError: why not."""
+    found = read_signature(path)
+    if not found:
+        raise SignatureError("it is not signed")
+    if not _names(found, certificate):
+        raise SignatureError(f"it is signed by another key: {found.signer}")
+    digest = next(each for each in DIGESTS.values() if each.name == found.digest)
+    public = certificate.public_key()
+    try:
+        if isinstance(public, rsa.RSAPublicKey):
+            public.verify(found.value, found.signed, padding.PKCS1v15(), digest)
+        elif isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(found.value, found.signed, ec.ECDSA(digest))
+        else:
+            raise SignatureError("the certificate's key is neither RSA nor ECDSA")
+    except InvalidSignature as problem:
+        raise SignatureError(
+            "the signature does not match: the module was changed after it was signed"
+        ) from problem
+
+
+def stripped(module: bytes) -> bytes:
+    """A module's bytes without any signature (it may carry several, one around the other)."""
+    while True:
+        module, message = _split(module)
+        if message is None:
+            return module
+
+
+def attached(module: bytes, message: bytes) -> bytes:
+    """A module's bytes with a detached PKCS#7 signature (DER) appended, as the kernel expects it."""
+    return module + message + TRAILER.pack(0, 0, ID_PKCS7, 0, 0, len(message)) + MAGIC
+
+
+def _split(content: bytes) -> tuple[bytes, bytes | None]:
+    """The module, and the message of its outermost signature."""
+    if not content.endswith(MAGIC):
+        return content, None
+    rest = content[: -len(MAGIC)]
+    if len(rest) < TRAILER.size:
+        raise SignatureError("its signature is cut off")
+    algorithm, digest, id_type, signer, key_id, length = TRAILER.unpack(rest[-TRAILER.size :])
+    rest = rest[: -TRAILER.size]
+    if id_type != ID_PKCS7 or any((algorithm, digest, signer, key_id)):
+        raise SignatureError("its signature is not PKCS#7")
+    if not 0 < length < len(rest):
+        raise SignatureError(f"its signature claims {length} of the file's {len(content)} bytes")
+    return rest[:-length], rest[-length:]
+
+
+def _parse(message: bytes, module: bytes) -> Signature:
+    try:
+        content = asn1.decode_der(_ContentInfo, message)
+    except ValueError as problem:
+        raise SignatureError(f"its signature is not PKCS#7: {str(problem).splitlines()[0]}") from problem
+    signers = content.content.signers.as_list()
+    if content.kind != SIGNED_DATA or len(signers) != 1:
+        raise SignatureError(f"its signature has {len(signers)} signers; sign-file makes one")
+    signer = signers[0]
+    if signer.attributes is not None:
+        raise SignatureError("its signature is of attributes; sign-file signs the module itself")
+    digest = DIGESTS.get(signer.digest.kind.dotted_string)
+    if not digest:
+        raise SignatureError(f"its digest {signer.digest.kind.dotted_string} is unknown")
+    if isinstance(signer.name, bytes):
+        return Signature(None, None, signer.name, digest.name, signer.value, module)
+    issuer = tuple(each.text for part in signer.name.issuer for each in part.as_list())
+    return Signature(issuer, signer.name.serial, None, digest.name, signer.value, module)
+
+
+def _names(found: Signature, certificate: x509.Certificate) -> bool:
+    """Does the signature name this certificate as its signer's?"""
+    if found.key_id is not None:
+        identifiers = [each.value for each in certificate.extensions]
+        return any(
+            isinstance(each, x509.SubjectKeyIdentifier) and each.digest == found.key_id
+            for each in identifiers
+        )
+    issuer = tuple((each.oid.dotted_string, each.value) for each in certificate.issuer)
+    return (found.issuer, found.serial) == (issuer, certificate.serial_number)
+
+
+@asn1.sequence
+class _Algorithm:
+    kind: x509.ObjectIdentifier
+    parameters: asn1.Null | None
+
+
+@asn1.sequence
+class _Attribute:
+    kind: x509.ObjectIdentifier
+    value: str | asn1.PrintableString | asn1.IA5String
+
+    @property
+    def text(self) -> tuple[str, str]:
+        return self.kind.dotted_string, self.value if isinstance(self.value, str) else self.value.as_str()
+
+
+@asn1.sequence
+class _IssuerAndSerial:
+    issuer: list[asn1.SetOf[_Attribute]]
+    serial: int
+
+
+@asn1.sequence
+class _Signer:
+    version: int
+    name: _IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
+    digest: _Algorithm
+    attributes: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
+    algorithm: _Algorithm
+    value: bytes
+
+
+@asn1.sequence
+class _Content:
+    kind: x509.ObjectIdentifier
+
+
+@asn1.sequence
+class _SignedData:
+    version: int
+    digests: asn1.SetOf[_Algorithm]
+    content: _Content
+    certificates: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
+    revoked: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(1)]
+    signers: asn1.SetOf[_Signer]
+
+
+@asn1.sequence
+class _ContentInfo:
+    """RFC 5652, sections 3 and 5, as far as a detached signature goes."""
+
+    kind: x509.ObjectIdentifier
+    content: Annotated[_SignedData, asn1.Explicit(0)]
