@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hello-sysfs.c - A variable that can be read and set through sysfs.
+ *
+ *	cat /sys/kernel/mymodule/myvariable
+ *	echo 32 > /sys/kernel/mymodule/myvariable
+ */
+#include <linux/kobject.h>
+#include <linux/module.h>
+#include <linux/sysfs.h>
+
+static int myvariable;
+
+/* @buf has room for a page; sysfs_emit() (since 5.10) knows that. */
+static ssize_t myvariable_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(myvariable));
+}
+
+/* @buf ends in a NUL, and kstrtoint() allows for the newline that echo adds. */
+static ssize_t myvariable_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+				size_t count)
+{
+	int value;
+	int err = kstrtoint(buf, 10, &value);
+
+	if (err)
+		return err;
+	WRITE_ONCE(myvariable, value);
+	return count;
+}
+
+/* Names the file and its permissions, and finds the two functions by their names. */
+static struct kobj_attribute myvariable_attribute = __ATTR_RW(myvariable);
+
+/* A kobject is a folder in sysfs, its attributes are the files in it. */
+static struct kobject *mymodule;
+
+static int __init hello_sysfs_init(void)
+{
+	int err;
+
+	mymodule = kobject_create_and_add("mymodule", kernel_kobj);
+	if (!mymodule)
+		return -ENOMEM;
+
+	err = sysfs_create_file(mymodule, &myvariable_attribute.attr);
+	if (err) {
+		pr_err("hello-sysfs: cannot create /sys/kernel/mymodule/myvariable: %d\n", err);
+		kobject_put(mymodule);
+		return err;
+	}
+	pr_info("hello-sysfs: initialised\n");
+	return 0;
+}
+
+static void __exit hello_sysfs_exit(void)
+{
+	/* With the last reference go the folder and its files. */
+	kobject_put(mymodule);
+	pr_info("hello-sysfs: removed\n");
+}
+
+module_init(hello_sysfs_init);
+module_exit(hello_sysfs_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("kmodlab");
+MODULE_DESCRIPTION("A variable in sysfs");
