@@ -277,6 +277,16 @@ class Run:
         """A run that is there. `latest` is resolved now: a newer run must not take its place midway."""
         return cls(path.resolve())
 
+    def previous(self) -> Results | None:
+        """The results of the newest run before this one that has any; ids sort by time."""
+        for folder in sorted(self.folder.parent.iterdir(), reverse=True):
+            if folder.name < self.folder.name and (folder / "results.json").exists():
+                try:
+                    return _read(folder / "results.json", Results)
+                except LabError:  # of another schema, or damaged: an older one will do
+                    continue
+        return None
+
     @cached_property
     def planned(self) -> Plan:
         """The plan; a LabError where none was made yet."""
@@ -438,6 +448,14 @@ class Run:
             if stopped:
                 return cell.model_copy(update={"reason": stopped.reason})
         return _against_expectation(cell, planned.expect) if planned.expect else cell
+
+    def verdicts(self, kernel: str) -> dict[str, dict[Stage, Verdict]]:
+        """What has been recorded of each planned module of a kernel so far, by name and stage."""
+        return {
+            cell.module: {stage: record.verdict for stage, record in self._records(cell).items()}
+            for cell in self.planned.cells
+            if cell.kernel == kernel
+        }
 
     def publish(self) -> Results:
         """Collect, and write results.json and junit.xml."""

@@ -264,6 +264,15 @@ def test_latest_follows_the_newest_run_and_an_open_run_stays(tmp_path: Path) -> 
     assert opened.folder == first.folder.resolve()
 
 
+def test_the_previous_run_is_the_newest_readable_one_before(tmp_path: Path) -> None:
+    runs = [planned_run(tmp_path) for _ in range(4)]
+    for run in runs[:3]:
+        run.publish()
+    assert runs[0].previous() is None
+    (runs[2].folder / "results.json").write_text("{}")
+    assert runs[3].previous() == load_results(runs[1].folder)
+
+
 def test_a_folder_in_the_place_of_latest_is_said(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     with pytest.raises(LabError, match="latest"):
