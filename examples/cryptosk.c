@@ -30,7 +30,8 @@ enum direction { DECRYPT, ENCRYPT };
  * come from kmalloc(): a scatterlist names pages, so that hardware can reach
  * them, and the stack need not be made of such pages.
  */
-static int crypt(struct crypto_skcipher *aes, enum direction direction, const u8 *iv, u8 *data, unsigned int len)
+static int crypt(struct crypto_skcipher *aes, enum direction direction, const u8 *iv, u8 *data,
+		 unsigned int len)
 {
 	u8 chain[AES_BLOCK_SIZE];
 	struct skcipher_request *req;
@@ -51,8 +52,8 @@ static int crypt(struct crypto_skcipher *aes, enum direction direction, const u8
 	 * A request may be queued, for a crypto engine or a thread, and end
 	 * later: crypto_req_done() wakes crypto_wait_req() then.
 	 */
-	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP, crypto_req_done,
-				      &wait);
+	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP,
+				      crypto_req_done, &wait);
 	if (direction == ENCRYPT)
 		err = crypto_wait_req(crypto_skcipher_encrypt(req), &wait);
 	else
@@ -106,7 +107,8 @@ static int encrypt_and_decrypt(struct crypto_skcipher *aes)
 		goto out;
 	pr_info("cryptosk: iv: %*phN\n", AES_BLOCK_SIZE, iv);
 	/* %*phN prints at most 64 bytes; this prints any number, a line each 32. */
-	print_hex_dump(KERN_INFO, "cryptosk: encrypted: ", DUMP_PREFIX_NONE, 32, 1, data, len, false);
+	print_hex_dump(KERN_INFO, "cryptosk: encrypted: ", DUMP_PREFIX_NONE, 32, 1, data, len,
+		       false);
 
 	err = crypt(aes, DECRYPT, iv, data, len);
 	if (err)

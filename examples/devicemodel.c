@@ -106,7 +106,8 @@ static int __init devicemodel_init(void)
 
 	if (err)
 		return err;
-	devicemodel_device = platform_device_register_simple("devicemodel", PLATFORM_DEVID_NONE, NULL, 0);
+	devicemodel_device =
+		platform_device_register_simple("devicemodel", PLATFORM_DEVID_NONE, NULL, 0);
 	if (IS_ERR(devicemodel_device)) {
 		platform_driver_unregister(&devicemodel_driver);
 		return PTR_ERR(devicemodel_device);

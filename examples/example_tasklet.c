@@ -13,7 +13,7 @@
 #include <linux/module.h>
 
 #define INIT_MS 200
-#define TASKLET_MS 1000 /* long enough to be seen, too short for a watchdog */
+#define TASKLET_MS 400 /* the kernel's watchdogs notice one that takes a second */
 
 /*
  * Software interrupts must not sleep, so that a delay here has to burn the

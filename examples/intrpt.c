@@ -39,7 +39,7 @@ static struct line {
 	const int *offset;
 	enum gpiod_flags direction;
 	struct gpio_desc *desc; /* NULL until we own the line */
-	int irq; /* 0 until we own the interrupt */
+	int irq;		/* 0 until we own the interrupt */
 } lines[] = {
 	{ "intrpt-led", &led, GPIOD_OUT_LOW },
 	{ "intrpt-button-up", &button_up, GPIOD_IN },
@@ -111,7 +111,8 @@ static int get_line(struct line *line)
 		return -ENODEV;
 	}
 	if (IS_ERR(desc)) {
-		pr_err("intrpt: cannot have line %d of \"%s\" for %s: %pe\n", *line->offset, chip, line->name, desc);
+		pr_err("intrpt: cannot have line %d of \"%s\" for %s: %pe\n", *line->offset, chip,
+		       line->name, desc);
 		return PTR_ERR(desc);
 	}
 	line->desc = desc;
@@ -129,13 +130,16 @@ static int get_irq(struct line *button)
 	int err, irq = gpiod_to_irq(button->desc);
 
 	if (irq < 0) {
-		pr_err("intrpt: line %d of \"%s\" cannot interrupt: %pe\n", *button->offset, chip, ERR_PTR(irq));
+		pr_err("intrpt: line %d of \"%s\" cannot interrupt: %pe\n", *button->offset, chip,
+		       ERR_PTR(irq));
 		return irq;
 	}
 
-	err = request_irq(irq, intrpt_handler, IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING, button->name, button);
+	err = request_irq(irq, intrpt_handler, IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING,
+			  button->name, button);
 	if (err) {
-		pr_err("intrpt: cannot have interrupt %d for %s: %pe\n", irq, button->name, ERR_PTR(err));
+		pr_err("intrpt: cannot have interrupt %d for %s: %pe\n", irq, button->name,
+		       ERR_PTR(err));
 		return err;
 	}
 	button->irq = irq;

@@ -19,7 +19,7 @@ static const unsigned int leds[] = { LED_NUML, LED_CAPSL, LED_SCROLLL };
 
 struct keyboard {
 	struct input_handle handle; /* ties this handler to that device */
-	unsigned long saved; /* the LEDs as they were before */
+	unsigned long saved;	    /* the LEDs as they were before */
 };
 
 static void set_leds(struct input_handle *handle, unsigned long state)
@@ -42,7 +42,8 @@ static bool kbleds_match(struct input_handler *handler, struct input_dev *dev)
 }
 
 /* Called for each keyboard that is there, and for each that is plugged in later. */
-static int kbleds_connect(struct input_handler *handler, struct input_dev *dev, const struct input_device_id *id)
+static int kbleds_connect(struct input_handler *handler, struct input_dev *dev,
+			  const struct input_device_id *id)
 {
 	struct keyboard *keyboard;
 	int err;

@@ -32,8 +32,8 @@ static int __init sched_init(void)
 	if (!queue)
 		return -ENOMEM;
 
+	pr_info("queueing work\n");
 	queue_work(queue, &work);
-	pr_info("work is queued\n");
 	return 0;
 }
 

@@ -50,10 +50,12 @@ static ssize_t vinput_read(struct file *file, char __user *buffer, size_t count,
 	if (len < 0)
 		return len;
 	/* Copies what the driver wrote, never what else is on the stack. */
-	return simple_read_from_buffer(buffer, count, offset, text, min_t(size_t, len, sizeof(text)));
+	return simple_read_from_buffer(buffer, count, offset, text,
+				       min_t(size_t, len, sizeof(text)));
 }
 
-static ssize_t vinput_write(struct file *file, const char __user *buffer, size_t count, loff_t *offset)
+static ssize_t vinput_write(struct file *file, const char __user *buffer, size_t count,
+			    loff_t *offset)
 {
 	struct vinput *vinput = file->private_data;
 	char text[VINPUT_MAX_LEN + 1];
@@ -198,8 +200,8 @@ static struct vinput_device *vinput_find_type(const char *name)
 #define CLASS_CONST
 #endif
 
-static ssize_t export_store(CLASS_CONST struct class *class, CLASS_CONST struct class_attribute *attr,
-			    const char *buf, size_t count)
+static ssize_t export_store(CLASS_CONST struct class *class,
+			    CLASS_CONST struct class_attribute *attr, const char *buf, size_t count)
 {
 	struct vinput_device *type;
 	int err = -ENODEV;
@@ -217,8 +219,9 @@ static ssize_t export_store(CLASS_CONST struct class *class, CLASS_CONST struct 
 }
 static CLASS_ATTR_WO(export);
 
-static ssize_t unexport_store(CLASS_CONST struct class *class, CLASS_CONST struct class_attribute *attr,
-			      const char *buf, size_t count)
+static ssize_t unexport_store(CLASS_CONST struct class *class,
+			      CLASS_CONST struct class_attribute *attr, const char *buf,
+			      size_t count)
 {
 	struct vinput *vinput;
 	unsigned int id;

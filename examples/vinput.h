@@ -43,7 +43,7 @@ struct vinput {
 	int id;
 	long last; /* for the driver: the last event sent */
 	struct vinput_device *type;
-	struct mutex lock; /* protects last and input, and serialises the driver's calls */
+	struct mutex lock;	 /* protects last and input, and serialises the driver's calls */
 	struct input_dev *input; /* NULL once unexported */
 };
 

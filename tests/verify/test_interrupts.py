@@ -108,10 +108,8 @@ def refused(module, guest, params, message):
     assert module.load(params, check=False).rc != 0, f"loaded with {params}"
     texts = [record.text for record in guest.log.since(mark)]
     assert any(re.search(rf"{module.kname}: {message}", text) for text in texts), texts
-    assert not module.is_loaded()
-    left = guest.sh(
-        f"grep {module.kname} /proc/interrupts; ls -d /sys/devices/platform/{module.kname}", check=False
-    )
+    places = f"/sys/module/{module.kname} /sys/devices/platform/{module.kname}"
+    left = guest.sh(f"grep {module.kname} /proc/interrupts; ls -d {places} 2>/dev/null", check=False)
     assert left.stdout == ""
 
 
@@ -119,7 +117,6 @@ def refused(module, guest, params, message):
 def test_what_cannot_be_had_is_refused(name, module, gpio, guest):
     offsets = gpio.lines
     refused(module, guest, "", "needs chip=")
-    refused(module, guest, parameters(gpio, button_down=-1), "needs chip=")
     refused(module, guest, parameters(gpio, chip="nosuchchip"), 'there is no GPIO chip "nosuchchip"')
     refused(module, guest, parameters(gpio, led=200), "cannot have line 200 ")
     # A line's number has 16 bits in the kernel: 65536 must not come out as 0, nor 65535 as "find by name".
@@ -147,12 +144,15 @@ def test_line_held_by_a_program_is_refused(name, module, gpio, guest):
 
 @both
 def test_second_load_after_unload_starts_afresh(name, module, gpio, guest):
+    up = gpio.lines["button_up"]
+    counts = []
     for _ in range(3):
         module.load(parameters(gpio))
-        gpio.pulse(gpio.lines["button_up"], 2)
-        assert interrupts(guest, f"{name}-{UP}") == 4
+        gpio.pulse(up, 2)
+        counts.append(interrupts(guest, f"{name}-{UP}"))
         module.unload()
-        gpio.pulse(gpio.lines["button_up"], 2)  # nobody listens: no handler may run
+        gpio.pulse(up, 2)  # nobody listens: no handler may run
+    assert counts == [4, 8, 12], "the kernel goes on counting where the last handler left off"
 
 
 STARTS = r"bottom half starts, interrupts: (\d+)"
@@ -168,7 +168,7 @@ def test_bottom_half_sees_every_interrupt(buttons, guest):
     while seen < 20:
         record = guest.log.expect(STARTS, since=since)
         seen += int(re.search(STARTS, record.text).group(1))
-        since = record.seq + 1
+        since = record.seq
         guest.log.expect(ENDS, since=since)
     assert seen == 20
 

@@ -5,8 +5,11 @@ import pytest
 pytestmark = pytest.mark.module("sched")
 
 
-def test_work_runs_in_a_worker_thread(loaded, guest):
-    record = guest.log.expect("work begins in ", since=0)
+def test_work_runs_in_a_worker_thread(module, guest):
+    mark = guest.log.mark()
+    module.load()
+    record = guest.log.expect("work begins in ", since=mark)
+    module.unload()
     assert record.text.startswith("work begins in kworker/"), record.text
 
 

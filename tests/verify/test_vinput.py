@@ -151,10 +151,9 @@ STORM = """
 import contextlib, os, threading
 def write(path, text):
     with contextlib.suppress(OSError):
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_WRONLY)
         try:
             os.write(file, text)
-            os.read(file, 100)
         finally:
             os.close(file)
 def export():

@@ -36,7 +36,7 @@ MODULE_PARM_DESC(label, "the chip's label");
 
 /* Bit N is line N. Read and written in interrupts, too, and under raw locks of the interrupt core. */
 static DEFINE_RAW_SPINLOCK(lock);
-static unsigned long wire; /* driven from outside */
+static unsigned long wire;   /* driven from outside */
 static unsigned long output; /* driven by the kernel */
 static unsigned long is_output;
 static unsigned long rising, falling; /* edges that interrupt */
@@ -81,8 +81,8 @@ static void drive(unsigned int line, bool high)
 	bool edge;
 
 	raw_spin_lock_irqsave(&lock, flags);
-	edge = test_bit(line, &wire) != high && !test_bit(line, &is_output) && test_bit(line, &unmasked) &&
-	       test_bit(line, high ? &rising : &falling);
+	edge = test_bit(line, &wire) != high && !test_bit(line, &is_output) &&
+	       test_bit(line, &unmasked) && test_bit(line, high ? &rising : &falling);
 	__assign_bit(line, &wire, high);
 	if (edge)
 		__set_bit(line, &pending);
@@ -156,7 +156,7 @@ static SET_TYPE chip_set(struct gpio_chip *gc, unsigned int line, int value)
  * before, GPIOLIB wrapped the functions below to find out.
  */
 #ifndef GPIOCHIP_IRQ_RESOURCE_HELPERS
-#define GPIOCHIP_IRQ_RESOURCE_HELPERS
+#define GPIOCHIP_IRQ_RESOURCE_HELPERS .irq_request_resources = NULL /* GPIOLIB puts in its own */
 #define IRQCHIP_IMMUTABLE 0
 #define gpiochip_enable_irq(gc, line)
 #define gpiochip_disable_irq(gc, line)
@@ -203,7 +203,7 @@ static struct irq_chip irqchip = {
 	.irq_unmask = chip_unmask,
 	.irq_set_type = chip_set_type,
 	.flags = IRQCHIP_IMMUTABLE,
-	GPIOCHIP_IRQ_RESOURCE_HELPERS
+	GPIOCHIP_IRQ_RESOURCE_HELPERS,
 };
 
 static struct gpio_chip chip = {
@@ -224,7 +224,8 @@ static ssize_t line_show(struct kobject *kobj, struct kobj_attribute *file, char
 	return sysfs_emit(buf, "%d\n", chip_get(&chip, file - line_files));
 }
 
-static ssize_t line_store(struct kobject *kobj, struct kobj_attribute *file, const char *buf, size_t count)
+static ssize_t line_store(struct kobject *kobj, struct kobj_attribute *file, const char *buf,
+			  size_t count)
 {
 	bool high;
 	int err = kstrtobool(buf, &high);
@@ -235,7 +236,8 @@ static ssize_t line_store(struct kobject *kobj, struct kobj_attribute *file, con
 	return count;
 }
 
-#define LINE_FILE(n) { .attr = { .name = "line" #n, .mode = 0600 }, .show = line_show, .store = line_store }
+#define LINE_FILE(n) \
+	{ .attr = { .name = "line" #n, .mode = 0600 }, .show = line_show, .store = line_store }
 
 static struct kobj_attribute line_files[LINES] = {
 	LINE_FILE(0), LINE_FILE(1), LINE_FILE(2), LINE_FILE(3),
