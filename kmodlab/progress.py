@@ -258,7 +258,7 @@ class Progress:
 
     def _left_words(self, row: Row, now: float) -> str:
         left = row.left(now, self._pace.cost(row.kernel))
-        return f", about {duration(left)} left" if left else ""
+        return f", {_about(left)} left" if left else ""
 
     def left(self, now: float) -> float | None:
         """Seconds until the whole run is done; None where nothing tells yet."""
@@ -302,4 +302,7 @@ class Progress:
 
 
 def _about(left: float | None) -> str:
-    return "" if left is None else f"~{duration(round(left))}" if left >= 1 else "~1 s"
+    """A guess in whole seconds; nothing where there is none."""
+    if left is None:
+        return ""
+    return f"~{duration(left)}" if left >= 10 else f"~{max(1, round(left))} s"

@@ -341,3 +341,10 @@ def test_reasons_are_one_line() -> None:
     assert one_line("a\n  b\tc ") == "a b c"
     assert "\x1b" not in one_line("\x1b[2J")
     assert len(one_line("x" * 10_000)) == 500
+
+
+def test_what_is_recorded_can_be_asked_by_kernel(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    run.record(K, "chardev", Stage.BUILD, Verdict.FAIL, "no")
+    assert run.verdicts(K) == {"hello-1": {}, "chardev": {Stage.BUILD: Verdict.FAIL}, "syscall": {}}
+    assert run.verdicts("6.1-armhf") == {}
