@@ -31,14 +31,14 @@ def cache_dir() -> Path:
     return folder
 
 
-def digest(*parts: str | bytes | Path) -> str:
-    """A short content key (16 hexadecimal digits) over strings, and over files and folders (names and bytes)."""
+def digest(*parts: str | bytes | Path, length: int = 16) -> str:
+    """A content key (`length` hexadecimal digits of SHA-256) over strings, and over files and folders (names and bytes)."""
     sha = hashlib.sha256()
     for part in parts:
         for chunk in _chunks(part):
             sha.update(len(chunk).to_bytes(8, "big"))
             sha.update(chunk)
-    return sha.hexdigest()[:16]
+    return sha.hexdigest()[:length]
 
 
 def _chunks(part: str | bytes | Path) -> Iterator[bytes]:

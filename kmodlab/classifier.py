@@ -192,7 +192,7 @@ class _Report:
     def takes(self, hit: _Hit) -> bool:
         """Whether a line that could open a report is a part of this one."""
         known = any(hit.pattern is own.pattern for own in self.hits)
-        return hit.pattern.consequence or not (self.traced or known)
+        return hit.pattern.consequence or not self.traced
 
     def finding(self, rules: Rules) -> Finding | None:
         """None if it is excused."""

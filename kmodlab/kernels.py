@@ -48,6 +48,8 @@ class Kernel(BaseModel):
     vm_cpu: str = "max"
     vm_console: str
     vm_firmware: Literal["ovmf", "none"] = "none"
+    vm_offers: tuple[str, ...] = ()
+    """Hardware that modules may ask for in the catalog."""
 
     @property
     def distribution(self) -> str:

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from kmodlab import firmware
 from kmodlab.accelerator import accelerator, qemu_version
 from kmodlab.cache import cache_dir, digest, filled, locked, write_aside
 from kmodlab.errors import LabError
+from kmodlab.guest import Guest
 from kmodlab.images import BootImage
 from kmodlab.kernels import Kernel
 
@@ -59,13 +61,10 @@ class Vm:
     kernel: Kernel
     image: BootImage
     folder: Path
+    console: Path
+    """The file that takes everything the serial console ever says, restarts included."""
     certificate: Path | None = None
     """The lab's certificate (DER), put into the firmware's `db` where there is a firmware."""
-
-    @property
-    def console(self) -> Path:
-        """Everything the serial console ever said in this run, restarts included."""
-        return self.folder / "console.log"
 
     @property
     def ssh_config(self) -> Path:
@@ -112,10 +111,13 @@ class Vm:
         """End the VM, whatever state it is in; done when its process is gone."""
         state = self.state
         if state:
-            os.kill(state.pid, signal.SIGKILL)
-            _await(lambda: not _is_ours(state.pid, self.folder), 10, f"QEMU {state.pid} does not end")
+            _end(state.pid, self.folder)
         for name in ("vm.json", "qmp", "qtest", "ssh"):
             (self.folder / name).unlink(missing_ok=True)
+
+    def guest(self) -> Guest:
+        """The system that runs in it."""
+        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch)
 
     def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
         """Run one command in the guest over a connection of its own."""
@@ -294,6 +296,34 @@ async def _migration_end(client: QMPClient, what: str) -> None:
             return
         await asyncio.sleep(0.02)
     raise LabError(f"QEMU did not {what} within {SAVE_LIMIT:.0f} s")
+
+
+def runtime_dir() -> Path:
+    """A short folder of this user's own for the sockets of VMs."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    folder = base / f"kmodlab-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise LabError(f"{folder} belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
+    return folder
+
+
+def stop_all() -> int:
+    """End every VM of this user's that a run has started and not stopped; how many there were."""
+    stopped = 0
+    for state in runtime_dir().glob("*/*/vm.json"):
+        pid = VmState.model_validate_json(state.read_text()).pid
+        if _is_ours(pid, state.parent):
+            _end(pid, state.parent)
+            stopped += 1
+    for run in runtime_dir().iterdir():
+        shutil.rmtree(run, ignore_errors=True)
+    return stopped
+
+
+def _end(pid: int, folder: Path) -> None:
+    os.kill(pid, signal.SIGKILL)
+    _await(lambda: not _is_ours(pid, folder), 10, f"QEMU {pid} does not end")
 
 
 def _is_ours(pid: int, folder: Path) -> bool:

@@ -1,0 +1,50 @@
+# kmodlab's entry points; `make help` lists them. Each prepares this machine first (setup.sh).
+KERNELS ?=
+MODULES ?= examples
+ONLY ?=
+SCENARIO ?= default
+REFRESH ?=
+
+run := .venv/bin/
+
+.DEFAULT_GOAL := help
+.PHONY: help setup matrix test lint unit molecule bench report clean distclean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+setup:
+	@./setup.sh
+
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", REFRESH=1
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(REFRESH),--refresh)
+
+test: lint unit molecule  ## every test that needs no more than this machine
+
+lint: setup  ## style, types and data, without running anything
+	$(run)ruff check .
+	$(run)ruff format --check .
+	$(run)mypy
+	$(run)yamllint .
+	$(run)ansible-lint --offline -q
+	$(run)codespell
+
+unit: setup  ## the fast tests, without a VM
+	$(run)pytest -q tests/unit
+
+molecule: setup  ## one Molecule scenario in a real VM: SCENARIO=default
+	$(run)kmodlab molecule $(SCENARIO)
+
+bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
+	$(run)kmodlab bench
+
+report: setup  ## show the newest results again
+	@$(run)kmodlab report
+
+clean: setup  ## stop this checkout's VMs, remove its reports
+	@$(run)kmodlab stop
+	rm -rf reports .pytest_cache .mypy_cache .ruff_cache
+
+distclean: clean  ## and the caches and the virtual environment
+	@$(run)kmodlab forget
+	rm -rf .venv .cache

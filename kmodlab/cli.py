@@ -1,0 +1,190 @@
+"""The command `kmodlab`: what `make` calls, and what a person may call directly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from kmodlab import __version__, lab, report
+from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
+from kmodlab.errors import LabError
+from kmodlab.lab import Lab
+from kmodlab.progress import Progress
+from kmodlab.results import Verdict
+from kmodlab.vm import stop_all
+
+TOOLS = ("bwrap", "cpio", "make", "mkfs.erofs", "mmdebstrap", "modinfo", "ssh", "zstd")
+console = Console(highlight=False)
+
+
+class _Commands(click.Group):
+    """Every entry point's exit status by the contract: a LabError is one line and status 2, never a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except LabError as problem:
+            Console(stderr=True, highlight=False).print(f"kmodlab: {problem}", markup=False, soft_wrap=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("kmodlab: interrupted")
+            sys.exit(130)
+
+
+@click.group(cls=_Commands)
+@click.version_option(__version__)
+def main() -> None:
+    """Prove that Linux kernel modules build, sign, load, work and unload on every kernel you care about."""
+
+
+@main.command()
+@click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
+@click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
+@click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
+@click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
+@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
+def matrix(kernels: str, modules: str, only: str, refresh: bool, reports: Path) -> None:
+    """Prove every module on every kernel, in VMs; the verdicts are in reports/latest."""
+    _need_tools()
+    with _the_only_run(), _terminated_is_interrupted():
+        stop_all()
+        order = lab.plan(reports.absolute(), [kernels], Path(modules), [only], refresh=refresh)
+        _say_kernels(order)
+        interrupted = _run_playbook(order)
+    results = order.run.publish()
+    report.show(order.run.folder, console)
+    sys.exit(130 if interrupted else results.exit_status)
+
+
+@main.command("report")
+@click.argument("run", type=click.Path(path_type=Path), default=Path("reports/latest"))
+def show_report(run: Path) -> None:
+    """Show the results of a run again."""
+    sys.exit(report.show(run, console).exit_status)
+
+
+@main.command()
+def stop() -> None:
+    """Stop every VM that a run of yours left behind."""
+    stopped = stop_all()
+    console.print(f"stopped {stopped} VMs" if stopped else "no VM of kmodlab is running")
+
+
+@main.command()
+def forget() -> None:
+    """Remove every cache: images, builds, snapshots. Keys are kept."""
+    remove_tree(cache_dir())
+
+
+def _need_tools() -> None:
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        raise LabError(f"{', '.join(missing)} not found: run `make setup`, which installs what is missing")
+
+
+@contextmanager
+def _the_only_run() -> Iterator[None]:
+    lock = FileLock(cache_dir() / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as problem:
+        raise LabError("another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME") from problem
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """A terminated or hung-up run cleans up as an interrupted one does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
+
+
+def _say_kernels(order: Lab) -> None:
+    for resolved in order.order.kernels.values():
+        stale = "  (the archive was not reached: the version known from before)" if resolved.stale else ""
+        console.print(f"{resolved.kernel.id:16} {resolved.release}{stale}", markup=False)
+    console.print(f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False)
+
+
+def _run_playbook(order: Lab) -> bool:
+    """Run the matrix playbook, once more for kernels that the lab failed; True where a person interrupted it."""
+    inventory = order.write_inventory()
+    progress = Progress(order.run, console, order.run.previous())
+    try:
+        with progress:
+            _playbook("matrix", inventory, order)
+            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & set(order.order.kernels):
+                _playbook("matrix", inventory, order, "--limit", ",".join(sorted(erring)))
+    except KeyboardInterrupt:
+        order.run.stop("interrupted")
+        return True
+    finally:
+        _uninterrupted(stop_all)
+    return False
+
+
+def _uninterrupted(work: Callable[[], Any]) -> None:
+    """Finish cleaning up, however often a person presses Ctrl-C."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        work()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _playbook(name: str, inventory: Path, order: Lab, *arguments: str) -> None:
+    """Run a playbook in a process group of its own; what it prints is kept. Its failures are in the cells."""
+    command = [
+        *(str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "-f", str(os.cpu_count() or 1)),
+        *(*arguments, str(REPOSITORY / "playbooks" / f"{name}.yml")),
+    ]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    with (order.run.folder / "ansible.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=REPOSITORY
+        )
+        try:
+            process.wait()
+        except BaseException:
+            _end_group(process)
+            raise
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""A target under test, as a test uses it: a shell over one shared SSH connection, and its kernel log."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from types import TracebackType
+
+from kmodlab.kernel_log import KernelLog, LogEnded, LogMissError, Record
+
+LAB = "/run/kmodlab"
+"""The lab's folder on a target; gone with its next boot."""
+MODULES = f"{LAB}/modules"
+PROGRAMS = f"{LAB}/programs"
+LAB_MODULES = f"{LAB}/lab-modules"
+MARK = "kmodlab-mark"
+KMSG_PREFIX = re.compile(rf"{MARK} (\d+)$")
+SYNC_LIMIT = 15.0
+"""Seconds until a mark written to /dev/kmsg must come back; more means that the target no longer works."""
+GRACE = 5.0
+"""Seconds that a command has beyond its own limit to come back over a slow connection."""
+
+
+class GuestLostError(Exception):
+    """The target does not answer any more, or not in time: whatever was asked of it is not known to have ended."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command on the target did."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+class Session:
+    """A shell command that runs on the target while the test does other things."""
+
+    def __init__(self, process: subprocess.Popen[str], script: str) -> None:
+        self._process = process
+        self._script = script
+        self._lines: Queue[str | None] = Queue()
+        self._seen: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip("\r\n"))
+        self._lines.put(None)
+
+    def expect(self, pattern: str, timeout: float = 10) -> str:
+        """The next line that `pattern` is found in; AssertionError when it does not come."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                line = None
+            if line is None:
+                raise AssertionError(f"{self._script!r} did not print {pattern!r} within {timeout} s; it printed {self._seen}")
+            self._seen.append(line)
+            if re.search(pattern, line):
+                return line
+
+    def send(self, text: str) -> None:
+        """Write to its standard input."""
+        assert self._process.stdin
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End its standard input and wait until it ended by itself."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self.wait()
+
+    def wait(self, timeout: float = 10) -> int:
+        """Its exit status; AssertionError when it does not end."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired as problem:
+            raise AssertionError(f"{self._script!r} did not end within {timeout} s; it printed {self._seen}") from problem
+
+    def kill(self) -> None:
+        """End our side; the target's side gets a hang-up."""
+        self._process.kill()
+        self._process.wait()
+
+
+class GuestLog:
+    """The target's kernel log, followed from now on. Nothing in it is ever cleared, and nothing is missed."""
+
+    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
+        self._connect = connect
+        self._marks = itertools.count(time.monotonic_ns())
+        self._kernel_log = KernelLog()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _follow(self) -> subprocess.Popen[bytes]:
+        """One remote shell that streams the log and writes our marks into it, started again where it ended."""
+        if self._process is None or self._kernel_log.ended:
+            self.close()
+            script = f'cat /dev/kmsg & while read -r n; do echo "{MARK} $n" >/dev/kmsg; done; kill $!'
+            self._process = self._connect(script)
+            assert self._process.stdout
+            self._kernel_log.follow(self._process.stdout)
+        return self._process
+
+    def mark(self) -> int:
+        """A point in the log, after everything that was logged before this call."""
+        process = self._follow()
+        token = next(self._marks)
+        try:
+            assert process.stdin
+            process.stdin.write(f"{token}\n".encode())
+            process.stdin.flush()
+            return self._kernel_log.wait_for(rf"{MARK} {token}$", -1, SYNC_LIMIT).seq
+        except (OSError, LogMissError) as problem:
+            raise GuestLostError(f"the kernel log cannot be followed: {str(problem).splitlines()[0]}") from problem
+
+    def since(self, mark: int) -> list[Record]:
+        """Every record after `mark` and before this call, without the lab's own marks."""
+        end = self.mark()
+        return [record for record in self._kernel_log.since(mark) if record.seq < end and not KMSG_PREFIX.search(record.text)]
+
+    def known(self, mark: int) -> list[Record]:
+        """What has arrived since `mark`, without asking a target that may be dead."""
+        return [record for record in self._kernel_log.since(mark) if not KMSG_PREFIX.search(record.text)]
+
+    @property
+    def gaps(self) -> list[str]:
+        """Why the log cannot be trusted to be whole; empty where it can."""
+        return [gap.reason for gap in self._kernel_log.gaps]
+
+    def expect(self, pattern: str, since: int, timeout: float = 10) -> Record:
+        """Wait for a line; AssertionError when it does not come."""
+        self._follow()
+        try:
+            return self._kernel_log.wait_for(pattern, since, timeout)
+        except LogEnded as problem:
+            raise GuestLostError(str(problem).splitlines()[0]) from problem
+        except LogMissError as problem:
+            raise AssertionError(str(problem)) from problem
+
+    def close(self) -> None:
+        """Stop following."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@dataclass
+class Guest:
+    """A target that SSH reaches as `name` with the options of `ssh_config`."""
+
+    name: str
+    ssh_config: Path
+    arch: str
+    lab_modules: str = LAB_MODULES
+    log: GuestLog = field(init=False)
+    _release: str = ""
+
+    def __post_init__(self) -> None:
+        self.log = GuestLog(
+            lambda script: subprocess.Popen(
+                self._command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        )
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        self.log.close()
+
+    def _command(self, script: str) -> list[str]:
+        return ["ssh", "-F", str(self.ssh_config), self.name, "--", script]
+
+    def sh(self, script: str, *, check: bool = True, timeout: float = 20, stdin: str = "") -> Result:
+        """Run a POSIX shell script as root.
+
+        AssertionError, with all it printed, where it ends with another status than 0 (unless `check` is False) or
+        not within `timeout` seconds; GuestLostError where the target does not answer.
+        """
+        remote = f"exec timeout -k 2 {timeout:g} sh -c {shlex.quote(script)}"
+        try:
+            answer = subprocess.run(
+                self._command(remote), input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=timeout + GRACE
+            )
+        except subprocess.TimeoutExpired as problem:
+            raise GuestLostError(f"no answer within {timeout:g} s to: {script.strip().splitlines()[0]}") from problem
+        if answer.returncode == 255:
+            raise GuestLostError(f"the connection is lost: {answer.stderr.strip() or 'no word'}")
+        if answer.returncode in (124, 137):
+            raise AssertionError(f"did not end within {timeout:g} s: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
+        if check and answer.returncode:
+            raise AssertionError(f"status {answer.returncode} of: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
+        return Result(answer.returncode, answer.stdout, answer.stderr)
+
+    def python(self, code: str, *, check: bool = True, timeout: float = 30, stdin: str = "") -> Result:
+        """Run Python on the target; as sh()."""
+        return self.sh(f"exec python3 -c {shlex.quote(code)}", check=check, timeout=timeout, stdin=stdin)
+
+    def spawn(self, script: str) -> Session:
+        """Start a shell script and go on; it is hung up when the session is killed."""
+        process = subprocess.Popen(
+            self._command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        return Session(process, script)
+
+    @property
+    def release(self) -> str:
+        """uname -r."""
+        if not self._release:
+            self._release = self.sh("uname -r").stdout.strip()
+        return self._release
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The kernel line as numbers, (6, 12)."""
+        major, minor = re.findall(r"\d+", self.release)[:2]
+        return int(major), int(minor)

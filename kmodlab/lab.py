@@ -1,0 +1,171 @@
+"""One run of the lab: which modules of which folder on which kernels, and where everything of it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from kmodlab import results, signing
+from kmodlab.cache import REPOSITORY, digest, write_aside
+from kmodlab.catalog import Module, load_catalog, skips, with_needs
+from kmodlab.errors import LabError
+from kmodlab.images import boot_image, image_path
+from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, resolve, select
+from kmodlab.modules import SourceModule, discover
+from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
+from kmodlab.vm import Vm, runtime_dir
+
+FILE = "lab.json"
+
+
+class Order(BaseModel):
+    """What was asked for, with the kernels' exact versions; kept as lab.json in the run folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    """Of the modules."""
+    only: list[str]
+    kernels: dict[str, Resolved]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A run and its order. Each stage, a process of its own, opens it anew from the run folder."""
+
+    run: Run
+    order: Order
+
+    @classmethod
+    def open(cls, folder: Path) -> Lab:
+        """The lab of a run folder."""
+        run = Run.open(folder)
+        path = run.folder / FILE
+        if not path.is_file():
+            raise LabError(f"run {run.id} has no {FILE}: it was stopped before it was planned; start another with `make matrix`")
+        return cls(run, Order.model_validate_json(path.read_text()))
+
+    @cached_property
+    def sources(self) -> dict[str, SourceModule]:
+        """What the folder's Makefiles build, by name."""
+        return {module.name: module for module in discover(self.order.folder)}
+
+    @cached_property
+    def catalog(self) -> dict[str, Module]:
+        """The catalog's entries of all modules of the folder, by name."""
+        return {module.name: module for module in _entries(self.order.folder, self.sources)}
+
+    def resolved(self, kernel: str) -> Resolved:
+        """A kernel of this run."""
+        return self.order.kernels[kernel]
+
+    def modules(self, kernel: str) -> list[Module]:
+        """The modules planned for a kernel and not skipped there, needs first."""
+        planned = {cell.module for cell in self.run.planned.cells if cell.kernel == kernel and not cell.skip}
+        return [self.catalog[name] for name in self.catalog if name in planned]
+
+    def alive(self, kernel: str, before: Stage) -> list[Module]:
+        """Those of them that passed every stage before `before`, and whose needs did."""
+        verdicts = self.run.verdicts(kernel)
+        earlier = list(Stage)[: list(Stage).index(before)]
+        good: dict[str, Module] = {}
+        for module in self.modules(kernel):
+            passed = all(verdicts[module.name].get(stage) is Verdict.PASS for stage in earlier)
+            if passed and all(need in good for need in module.needs):
+                good[module.name] = module
+        return list(good.values())
+
+    def build_root(self, kernel: str) -> Path:
+        """The build root of a kernel; it is there once the images stage has passed."""
+        return image_path(self.resolved(kernel), "build") / "root"
+
+    def artefacts(self, kernel: str) -> Path:
+        """Where this run's signed modules and programs for a kernel are: modules/ and programs/."""
+        return self.run.folder / "artefacts" / kernel
+
+    def write_inventory(self) -> Path:
+        """An Ansible inventory of this run's kernels in its folder, with which each stage's playbook can be run alone."""
+        variables = {
+            "kmodlab_run": str(self.run.folder),
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+        }
+        tree = {"run": {"vars": variables, "hosts": {kernel: {} for kernel in self.order.kernels}}}
+        path = self.run.folder / "inventory.yml"
+        write_aside(path, yaml.safe_dump(tree, sort_keys=False))
+        return path
+
+    def vm(self, kernel: str) -> Vm:
+        """A kernel's VM, running or not."""
+        resolved = self.resolved(kernel)
+        console = self.run.folder / "logs" / kernel / "console.log"
+        console.parent.mkdir(parents=True, exist_ok=True)
+        key = signing.chosen_key()
+        return Vm(resolved.kernel, boot_image(resolved), runtime_dir() / self.run.id / kernel, console, key.certificate)
+
+
+def plan(reports: Path, words: Iterable[str], folder: Path, only: Iterable[str], *, refresh: bool = False) -> Lab:
+    """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
+
+    LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
+    """
+    inventory = load_inventory()
+    kernels = select(words, inventory, default_fleet())
+    sources = {module.name: module for module in discover(folder)}
+    entries = _entries(folder, sources)
+    wanted = with_needs(only, entries) if (only := [name for word in only for name in word.split()]) else entries
+    found = resolve(kernels, refresh=refresh)
+    if problems := [str(each) for each in found.values() if isinstance(each, LabError)]:
+        if len(problems) == len(found):
+            raise LabError(problems[0])
+    run = Run.create(reports)
+    order = Order(
+        folder=folder.resolve(), only=only, kernels={key: each for key, each in found.items() if isinstance(each, Resolved)}
+    )
+    write_aside(run.folder / FILE, order.model_dump_json(indent=1))
+    run.plan(
+        [_kernel(kernel, found[kernel.id]) for kernel in kernels],
+        [_module_info(sources[entry.name], entry, folder) for entry in wanted],
+        [cell for kernel in kernels for cell in _cells(kernel, wanted)],
+    )
+    for kernel in kernels:
+        if isinstance(problem := found[kernel.id], LabError):
+            run.break_kernel(kernel.id, Stage.BUILD, str(problem))
+    return Lab(run, order)
+
+
+def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
+    return load_catalog(folder).for_modules(sources, folder)
+
+
+def _kernel(kernel: Kernel, found: Resolved | LabError) -> results.Kernel:
+    release = found.release if isinstance(found, Resolved) else ""
+    return results.Kernel(id=kernel.id, release=release, arch=kernel.kernel_arch, distribution=kernel.distribution, host=kernel.id)
+
+
+def _cells(kernel: Kernel, modules: list[Module]) -> list[Planned]:
+    skipped = skips(modules, kernel.kernel_line, kernel.kernel_arch, set(kernel.vm_offers))
+    return [
+        Planned(
+            kernel=kernel.id,
+            module=module.name,
+            skip=skipped.get(module.name, ""),
+            expect=module.expectation(kernel.kernel_line, kernel.kernel_arch),
+        )
+        for module in modules
+    ]
+
+
+def _module_info(source: SourceModule, entry: Module, folder: Path) -> ModuleInfo:
+    path = (folder / (entry.source[0] if entry.source else source.name)).resolve()
+    shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+    sha = digest(*source.sources(), length=64) if source.sources() else ""
+    return ModuleInfo(name=source.name, source=str(shown), sha256=sha)
+
+

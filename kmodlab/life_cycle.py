@@ -1,0 +1,274 @@
+"""What every module must stand, whatever it is for: loaded, seen, unloaded, and nothing left behind.
+
+A cell's life cycle costs two remote commands: each does all there is to do and prints all there is to see.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kmodlab import guest as target
+from kmodlab.catalog import Module
+from kmodlab.guest import Guest, Result
+from kmodlab.results import Check, Stage, Verdict
+
+STATE = r"""
+state() {
+    echo "== $1 tainted"; cat /proc/sys/kernel/tainted
+    echo "== $1 modules"; cut -d' ' -f1 /proc/modules
+    echo "== $1 entries"; printf '%s\n' /proc/[!0-9]* /sys/class/* /sys/class/*/* /sys/bus/*/drivers/* /sys/bus/*/devices/* /sys/kernel/* /dev/* /dev/[!p]*/*
+    echo "== $1 interrupts"; sed -n 's/^ *\([0-9][0-9]*\):.*  *\([^ ].*\)$/\1 \2/p' /proc/interrupts | sed 's/ .* / /'
+}
+"""
+"""What a module could leave behind. The shell's own patterns list it: no program is started for it."""
+LOG_LINE_LIMIT = 10.0
+"""Seconds that a promised log line may come after the command that brings it about."""
+
+
+class StageError(Exception):
+    """A cell cannot go on: what it broke, and at which stage."""
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        self.stage = stage
+        self.reason = reason
+        super().__init__(f"{stage}: {reason}")
+
+
+@dataclass(frozen=True)
+class State:
+    """A target at one moment."""
+
+    tainted: int
+    modules: frozenset[str]
+    entries: frozenset[str]
+    interrupts: frozenset[str]
+
+    def left_since(self, before: State) -> list[str]:
+        """What is there now and was not before: files, devices and interrupts, sorted."""
+        # Terminals come and go with the SSH sessions of the lab itself.
+        entries = {entry for entry in self.entries - before.entries if not entry.startswith("/dev/pts")}
+        return sorted(entries | {f"interrupt {each}" for each in self.interrupts - before.interrupts})
+
+
+@dataclass
+class ModuleUnderTest:
+    """A module on a target: what a behaviour test gets as `module` or `loaded`."""
+
+    entry: Module
+    guest: Guest
+    needs: list[Module]
+    """The modules of the catalog that it needs, in loading order."""
+    in_tree: list[str]
+    """Modules of the kernel's own that it needs."""
+
+    @property
+    def name(self) -> str:
+        """As its file is called."""
+        return self.entry.name
+
+    @property
+    def kname(self) -> str:
+        """As the kernel calls it."""
+        return _kname(self.name)
+
+    @property
+    def ko(self) -> str:
+        """Its file on the target."""
+        return _ko(self.name)
+
+    @property
+    def programs(self) -> str:
+        """The folder of the built user programs on the target."""
+        return target.PROGRAMS
+
+    def prepare(self) -> str:
+        """Shell commands that load what is needed, if it is not loaded."""
+        lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
+        lines += [f"grep -q '^{_kname(n.name)} ' /proc/modules || insmod {_ko(n.name)} {n.parameters} || exit 91" for n in self.needs]
+        return "\n".join(lines)
+
+    def load(self, *parameters: str, check: bool = True) -> Result:
+        """Load it, after what it needs, with parameters as one would type them."""
+        script = f"{self.prepare()}\nexec insmod {self.ko} {' '.join(parameters)}"
+        return self.guest.sh(script, check=check, timeout=self.entry.limit)
+
+    def unload(self, check: bool = True) -> Result:
+        """Unload it, but not what it needs."""
+        return self.guest.sh(f"exec rmmod {self.kname}", check=check, timeout=self.entry.limit)
+
+    def unload_all(self) -> Result:
+        """Unload it, where it is loaded, and what it needs."""
+        names = " ".join([self.kname, *(_kname(need.name) for need in reversed(self.needs))])
+        script = f'for m in {names}; do if grep -q "^$m " /proc/modules; then rmmod $m || exit 1; fi; done'
+        return self.guest.sh(script, check=False, timeout=self.entry.limit)
+
+    def is_loaded(self) -> bool:
+        """Whether the kernel lists it."""
+        return self.guest.sh(f"grep -q '^{self.kname} ' /proc/modules", check=False).rc == 0
+
+
+@dataclass
+class LifeCycle:
+    """One pass through a module's life; the checks it made are in `checks`, by stage."""
+
+    module: ModuleUnderTest
+    key_known: bool
+    """Whether the kernel can know the lab's key, so that it must accept the signature."""
+    ko: Path
+    """The module's file on the controller."""
+    checks: dict[Stage, list[Check]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Load, look, unload, look again. StageError where the module breaks a promise."""
+        before, seconds = self._load()
+        left = self._unload(before)
+        if left and seconds:
+            # In-tree modules that it brought in may rightly stay, and with them their files: a second pass decides.
+            before, _ = self._load()
+            left = self._unload(before)
+        self._check(Stage.UNLOAD, "nothing left behind", not left, f"still there after unloading: {', '.join(left[:5])}")
+
+    def _load(self) -> tuple[State, bool]:
+        """The state before, and whether loading brought in modules of the kernel's own."""
+        module, log = self.module, self.module.guest.log
+        mark = log.mark()
+        script = f"""{STATE}
+{"modprobe -a " + " ".join(module.in_tree) + " || exit 90" if module.in_tree else ""}
+state before
+{module.prepare()}
+echo "== insmod"
+insmod {module.ko} {module.entry.parameters} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
+state after
+echo "== sysfs"
+for file in initstate taint version srcversion; do
+    [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
+done
+exit 0"""
+        answer = self._sh(Stage.LOAD, script)
+        sections = _sections(answer.stdout)
+        if answer.rc:
+            raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {(answer.stderr or answer.stdout).strip().splitlines()[-1:]}")
+        before, after = _state(sections, "before"), _state(sections, "after")
+        refused = next((name for name in sections if name.startswith("loaded refused")), None)
+        if refused:
+            raise StageError(Stage.LOAD, _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}")
+        self._note(Stage.LOAD, "insmod")
+        self._look(sections, after)
+        self._promises(Stage.LOAD, module.entry.at_load, mark)
+        own = {module.kname, *(_kname(need.name) for need in module.needs)}
+        return before, bool(after.modules - before.modules - own)
+
+    def _look(self, sections: dict[str, list[str]], after: State) -> None:
+        module = self.module
+        sysfs = dict(line.split(" ", 1) for line in sections["sysfs"] if " " in line)
+        self._check(Stage.LOAD, "in lsmod", module.kname in after.modules, f"{module.kname} is not in /proc/modules")
+        self._check(Stage.LOAD, "in /sys/module", sysfs.get("initstate") == "live", f"initstate is {sysfs.get('initstate')}")
+        for name in ("version", "srcversion"):
+            told = modinfo(self.ko, name)
+            self._check(Stage.LOAD, name, sysfs.get(name, "") == told, f"/sys/module says '{sysfs.get(name, '')}', the file '{told}'")
+        unsigned = self.key_known and "E" in sysfs.get("taint", "")
+        self._check(Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)")
+        missing = [path for path in module.entry.paths if path not in after.entries]
+        if missing:
+            found = module.guest.sh(f"ls -d {' '.join(map(shlex.quote, missing))} 2>/dev/null", check=False).stdout.split()
+            missing = [path for path in missing if path not in found]
+        self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
+
+    def _unload(self, before: State) -> list[str]:
+        module, log = self.module, self.module.guest.log
+        mark = log.mark()
+        script = f"""{STATE}
+echo "== rmmod"
+rmmod {module.kname} 2>&1 && echo "== unloaded ok" || echo "== unloaded refused $?"
+{" ".join(f"rmmod {_kname(need.name)};" for need in reversed(module.needs))}
+state after
+for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] && echo "left $path"; done
+exit 0"""
+        answer = self._sh(Stage.UNLOAD, script)
+        sections = _sections(answer.stdout)
+        if "unloaded ok" not in sections:
+            raise StageError(Stage.UNLOAD, _refusal(answer.stdout) or f"rmmod failed: {answer.stderr.strip()}")
+        after = _state(sections, "after")
+        gone = {module.kname, *(_kname(need.name) for need in module.needs)} & after.modules
+        self._check(Stage.UNLOAD, "module gone", not gone, f"still in /proc/modules: {', '.join(sorted(gone))}")
+        self._promises(Stage.UNLOAD, module.entry.at_unload, mark)
+        left = re.findall(r"^left (.*)$", answer.stdout, re.MULTILINE)
+        return sorted({*after.left_since(before), *left})
+
+    def _sh(self, stage: Stage, script: str) -> Result:
+        try:
+            return self.module.guest.sh(script, check=False, timeout=self.module.entry.limit)
+        except AssertionError as problem:
+            raise StageError(stage, f"did not end within {self.module.entry.limit:g} s") from problem
+
+    def _promises(self, stage: Stage, patterns: Iterable[str], since: int) -> None:
+        """Each promised line must come, in order (unless the catalog says otherwise), each after the one before."""
+        seen = since
+        for pattern in patterns:
+            try:
+                record = self.module.guest.log.expect(pattern, seen, LOG_LINE_LIMIT)
+            except AssertionError:
+                self._check(stage, f"log line /{pattern}/", False, f"the promised log line /{pattern}/ did not come")
+                return
+            self._note(stage, f"log line /{pattern}/")
+            seen = since if self.module.entry.any_order else record.seq
+
+    def _note(self, stage: Stage, name: str) -> None:
+        self.checks.setdefault(stage, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    def _check(self, stage: Stage, name: str, good: bool, reason: str) -> None:
+        if good:
+            self._note(stage, name)
+        else:
+            self.checks.setdefault(stage, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
+
+
+def modinfo(ko: Path, name: str) -> str:
+    """A field of a module's file, as modinfo says it; empty where it has none."""
+    answer = subprocess.run(["modinfo", "-F", name, str(ko)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
+    """The kernel's own modules that a module's file depends on: all its `depends` but the lab's `own`."""
+    lab = {_kname(name) for name in own}
+    return [name for name in modinfo(ko, "depends").split(",") if name and _kname(name) not in lab]
+
+
+def _refusal(output: str) -> str:
+    """insmod's or rmmod's own word on why it failed."""
+    found = re.search(r"^(?:insmod|rmmod): (?:ERROR: )?(.*)$", output, re.MULTILINE)
+    return found[1].replace(f"{target.MODULES}/", "") if found else ""
+
+
+def _sections(output: str) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {"": []}
+    current = sections[""]
+    for line in output.splitlines():
+        if line.startswith("== "):
+            current = sections.setdefault(line[3:], [])
+        else:
+            current.append(line)
+    return sections
+
+
+def _state(sections: dict[str, list[str]], when: str) -> State:
+    return State(
+        tainted=int(sections[f"{when} tainted"][0]),
+        modules=frozenset(sections[f"{when} modules"]),
+        entries=frozenset(sections[f"{when} entries"]),
+        interrupts=frozenset(sections[f"{when} interrupts"]),
+    )
+
+
+def _kname(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _ko(name: str) -> str:
+    return f"{target.MODULES}/{name}.ko"

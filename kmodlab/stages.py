@@ -1,0 +1,187 @@
+"""The stages of a run for one kernel. Each records what it found out about every cell, and never stops another kernel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+from kmodlab import build, guest, images, progress, sandbox, signing
+from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
+from kmodlab.catalog import Module
+from kmodlab.errors import LabError
+from kmodlab.guest import Guest
+from kmodlab.lab import Lab
+from kmodlab.results import Check, Stage, Verdict
+from kmodlab.vm import VmState
+
+TEST_LIMIT = 300
+"""Seconds that one test may take, whatever hangs."""
+PROGRAM_LIMIT = 120.0
+"""Seconds that compiling one user program may take."""
+
+
+def make_images(lab: Lab, kernel: str) -> bool:
+    """Make a kernel's build root and boot image, or find them in the cache; True if any was made."""
+    resolved = lab.resolved(kernel)
+    cached = all(images.image_path(resolved, kind).exists() for kind in images.ROLES)
+    root = images.build_root(resolved)
+    images.boot_image(resolved)
+    lab.run.note_kernel(kernel, compiler=build.compiler(root, resolved.release))
+    return not cached
+
+
+def build_modules(lab: Lab, kernel: str) -> bool:
+    """Build a kernel's modules, each for its own verdict; True if anything was compiled."""
+    resolved = lab.resolved(kernel)
+    root, entries = lab.build_root(kernel), lab.modules(kernel)
+    key = images.image_key(resolved, "build")
+    compiled = False
+    (lab.artefacts(kernel) / "programs").mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    def done(result: build.BuildResult) -> None:
+        nonlocal compiled
+        built, name = result.built, result.module.name
+        fresh = result.ko.exists() and result.ko.stat().st_mtime > start_time
+        compiled |= fresh
+        problem = built.reason or _programs(lab, kernel, root, key, lab.catalog[name])
+        warnings = [Check(name="compiler warning", verdict=Verdict.PASS, reason=line) for line in built.warnings]
+        lab.run.record(
+            kernel,
+            name,
+            Stage.BUILD,
+            Verdict.FAIL if problem else Verdict.PASS,
+            problem,
+            seconds=time.monotonic() - started if fresh else 0.0,
+            checks=warnings,
+            log_text=result.log,
+        )
+        progress.emit(lab.run.folder, kernel=kernel, stage="build", module=name, state="fail" if problem else "done", text=problem)
+
+    start_time = time.time()
+    build.build(root, key, resolved.release, [lab.sources[entry.name] for entry in entries], done)
+    return compiled
+
+
+def _programs(lab: Lab, kernel: str, root: Path, root_key: str, entry: Module) -> str:
+    """Compile a module's user programs with the build root's own compiler; why that failed, or nothing."""
+    for source in entry.programs:
+        path = lab.order.folder / source
+        headers = sorted(lab.order.folder.rglob("*.h"))
+        program = cache_dir() / "programs" / digest(root_key, path, *headers)
+        if not program.exists():
+            with filled(program) as folder:
+                shutil.copytree(lab.order.folder, folder / "src", ignore=shutil.ignore_patterns(".*", "*.o", "*.ko"))
+                command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "program", f"src/{source}"]
+                answer = sandbox.run(root, command, work=folder, limit=PROGRAM_LIMIT)
+                if answer.returncode:
+                    return f"{source}: {build.failure_reason(answer.stdout, source)}"
+                shutil.rmtree(folder / "src")
+        shutil.copy(program / "program", lab.artefacts(kernel) / "programs" / path.stem)
+    return ""
+
+
+def sign_modules(lab: Lab, kernel: str) -> bool:
+    """Sign what was built with the lab's key and check the signature; True if anything was signed."""
+    resolved = lab.resolved(kernel)
+    entries = lab.alive(kernel, Stage.SIGN)
+    if not entries:
+        return False
+    key = signing.chosen_key()
+    root_key = images.image_key(resolved, "build")
+    folder = lab.artefacts(kernel) / "modules"
+    folder.mkdir(parents=True, exist_ok=True)
+    store = cache_dir() / "signed" / digest(key.certificate)
+    store.mkdir(parents=True, exist_ok=True)
+    signed = {e.name: store / f"{build.cached(root_key, lab.sources[e.name]).folder.name}.ko" for e in entries}
+    missing = [entry.name for entry in entries if not signed[entry.name].exists()]
+    for name in missing:
+        shutil.copyfile(build.cached(root_key, lab.sources[name]).ko, folder / f"{name}.ko")
+    signing.sign_modules(lab.build_root(kernel), resolved.release, [folder / f"{name}.ko" for name in missing], key)
+    for name in missing:
+        write_aside(signed[name], (folder / f"{name}.ko").read_bytes())
+    for entry in entries:
+        shutil.copyfile(signed[entry.name], folder / f"{entry.name}.ko")
+        lab.run.record(kernel, entry.name, Stage.SIGN, Verdict.PASS)
+    return bool(missing)
+
+
+def deploy(lab: Lab, kernel: str, target: Guest) -> None:
+    """Put a kernel's signed modules and programs onto a target that SSH reaches."""
+    target.sh(f"mkdir -p {guest.LAB} && rm -rf {guest.MODULES} {guest.PROGRAMS}")
+    command = ["ssh", "-F", str(target.ssh_config), target.name, "--", f"tar -x -C {guest.LAB}"]
+    answer = subprocess.run(command, input=_archive(lab.artefacts(kernel)), capture_output=True, timeout=120, check=False)
+    if answer.returncode:
+        raise LabError(f"{kernel}: the modules cannot be deployed: {answer.stderr.decode(errors='replace').strip()}")
+
+
+def _archive(folder: Path) -> bytes:
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in ("modules", "programs", "lab-modules"):
+            if (folder / name).is_dir():
+                tar.add(folder / name, arcname=name)
+    return buffer.getvalue()
+
+
+def start_vm(lab: Lab, kernel: str) -> VmState:
+    """Start a kernel's VM; a kernel whose VM does not start has its cells broken."""
+    try:
+        state = lab.vm(kernel).start()
+    except LabError as problem:
+        lab.run.break_kernel(kernel, Stage.DEPLOY, str(problem))
+        raise
+    lab.run.note_kernel(kernel, accel=state.accel)
+    return state
+
+
+def deploy_to_vm(lab: Lab, kernel: str) -> bool:
+    """Put what was signed onto a kernel's VM; always a change, because a VM is new in each run."""
+    deploy(lab, kernel, lab.vm(kernel).guest())
+    for entry in lab.alive(kernel, Stage.DEPLOY):
+        lab.run.record(kernel, entry.name, Stage.DEPLOY, Verdict.PASS)
+    return True
+
+
+def verify(lab: Lab, kernel: str) -> bool:
+    """Have a worker verify every cell of a kernel; what it prints is kept in the run's logs. Changes nothing."""
+    log = lab.run.folder / "logs" / kernel / "pytest.log"
+    command = [
+        *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify", "-p", "no:cacheprovider", "-v", f"--timeout={TEST_LIMIT}"),
+        *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={lab.run.folder}", f"--kmodlab-kernel={kernel}"),
+        *(f"--hosts=ssh://{kernel}", f"--ssh-config={lab.vm(kernel).ssh_config}", str(REPOSITORY / "tests/verify")),
+    ]
+    with log.open("ab") as output:
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if answer.returncode not in (0, 1, 5):
+        raise LabError(f"kernel {kernel}: the verifying worker broke (pytest status {answer.returncode}); see {log}")
+    return False
+
+
+def guarded(lab: Lab, kernel: str, stage: Stage, work: Callable[[Lab, str], bool]) -> bool:
+    """Run a stage; what breaks it is written down for every cell of the kernel before it is raised again."""
+    progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="start")
+    try:
+        changed = work(lab, kernel)
+    except LabError as problem:
+        lab.run.break_kernel(kernel, stage, str(problem))
+        progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="fail", text=str(problem))
+        raise
+    progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="done")
+    return changed
+
+
+STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
+    "images": (Stage.BUILD, make_images),
+    "build": (Stage.BUILD, build_modules),
+    "sign": (Stage.SIGN, sign_modules),
+    "deploy": (Stage.DEPLOY, deploy_to_vm),
+    "verify": (Stage.LOAD, verify),
+}
+"""By the names of their playbooks."""

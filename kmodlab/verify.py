@@ -1,0 +1,332 @@
+"""The pytest plugin of a verifying worker: one process for one kernel's target, one cell after the other.
+
+Every test belongs to the cell of the module that its `module` mark names. The plugin supplies the fixtures, watches the target
+before and after each test, brings it back when a module has broken it, and records each cell as soon as its last test is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kmodlab import progress, taint
+from kmodlab.catalog import Module
+from kmodlab.classifier import Finding, Severity, classify, classify_console
+from kmodlab.errors import LabError
+from kmodlab.guest import Guest, GuestLostError
+from kmodlab.lab import Lab
+from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
+from kmodlab.results import Check, Stage, Verdict
+from kmodlab.stages import deploy
+
+STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
+"""What a worker decides; build, sign and deploy were decided before."""
+ALIVE_LIMIT = 8
+"""Seconds in which a target that is not lost answers a trivial command."""
+
+
+@dataclass
+class Cell:
+    """A cell while it is worked on."""
+
+    module: ModuleUnderTest
+    started: float = field(default_factory=time.monotonic)
+    checks: dict[Stage, list[Check]] = field(default_factory=dict)
+    failed: tuple[Stage, Verdict, str] | None = None
+    log: list[str] = field(default_factory=list)
+
+    def fail(self, stage: Stage, reason: str, verdict: Verdict = Verdict.FAIL) -> None:
+        """Keep the first thing that went wrong; later ones often follow from it."""
+        if self.failed is None:
+            self.failed = (stage, verdict, reason)
+
+
+class Worker:
+    """One kernel's target and its cells."""
+
+    def __init__(self, lab: Lab, kernel: str) -> None:
+        self.lab = lab
+        self.kernel = kernel
+        self.vm = lab.vm(kernel)
+        self.release = lab.resolved(kernel).release
+        self.guest = self.vm.guest()
+        self.key_known = lab.resolved(kernel).kernel.vm_firmware == "ovmf"
+        self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
+        self.cell: Cell | None = None
+
+    def module(self, name: str) -> ModuleUnderTest:
+        """A module of the catalog with all it needs, in loading order."""
+        entry = self.entries[name]
+        needs = self._needs(entry)
+        own = [name, *(need.name for need in needs)]
+        in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
+        extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
+        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)))
+
+    def _needs(self, entry: Module) -> list[Module]:
+        found: dict[str, Module] = {}
+        for name in entry.needs:
+            need = self.entries[name]
+            found.update({each.name: each for each in (*self._needs(need), need)})
+        return list(found.values())
+
+    def ko(self, name: str) -> Path:
+        """A module's signed file on the controller."""
+        return self.lab.artefacts(self.kernel) / "modules" / f"{name}.ko"
+
+    def begin(self, name: str) -> Cell:
+        """The cell of a module; the one before is recorded when another one begins."""
+        if self.cell and self.cell.module.name != name:
+            self.finish()
+        if self.cell is None:
+            self.cell = Cell(self.module(name))
+            progress.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="start")
+        return self.cell
+
+    def finish(self) -> None:
+        """Record the cell."""
+        cell, self.cell = self.cell, None
+        if cell is None:
+            return
+        name, seconds = cell.module.name, time.monotonic() - cell.started
+        for stage in STAGES:
+            verdict, reason = Verdict.PASS, ""
+            if cell.failed and cell.failed[0] is stage:
+                _, verdict, reason = cell.failed
+            last = stage is STAGES[-1]
+            self.lab.run.record(
+                self.kernel,
+                name,
+                stage,
+                verdict,
+                reason,
+                seconds=seconds if last else 0.0,
+                checks=cell.checks.get(stage, ()),
+                log_text="\n".join(cell.log) if last else "",
+            )
+        failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
+        text = cell.failed[2] if cell.failed else ""
+        progress.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text)
+
+    def restore(self) -> None:
+        """Bring back the target as it was right after its boot, with the modules on it."""
+        self.guest.log.close()
+        self.vm.restore()
+        self.guest = self.vm.guest()
+        deploy(self.lab, self.kernel, self.guest)
+        if self.cell:
+            self.cell.module.guest = self.guest
+
+    def alive(self) -> bool:
+        """Whether the target still answers."""
+        if self.vm.state is None:
+            return False
+        try:
+            return self.guest.sh("true", check=False, timeout=ALIVE_LIMIT).rc == 0
+        except (GuestLostError, AssertionError):
+            return False
+
+
+@dataclass
+class Watch:
+    """What the target was like before a test."""
+
+    mark: int
+    tainted: int
+    console: int
+    """Bytes of the console so far."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kmodlab")
+    group.addoption("--kmodlab-run", type=Path, help="the run folder")
+    group.addoption("--kmodlab-kernel", help="the kernel of the run whose cells are verified")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    run, kernel = config.getoption("--kmodlab-run"), config.getoption("--kmodlab-kernel")
+    if not run or not kernel:
+        raise pytest.UsageError("kmodlab.verify needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
+    try:
+        config.stash[WORKER] = Worker(Lab.open(run), kernel)
+    except LabError as problem:
+        raise pytest.UsageError(str(problem)) from problem
+
+
+WORKER = pytest.StashKey[Worker]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "cell" in metafunc.fixturenames:
+        names = metafunc.config.stash[WORKER].entries
+        metafunc.parametrize("cell", [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of this kernel's cells, cell by cell, each life cycle first."""
+    worker = config.stash[WORKER]
+    order = {name: number for number, name in enumerate(worker.entries)}
+    kept = [item for item in items if _name(item) in order]
+    config.hook.pytest_deselected(items=[item for item in items if _name(item) not in order])
+    kept.sort(key=lambda item: (order[_name(item)], "cell" not in getattr(item, "fixturenames", ())))
+    items[:] = kept
+
+
+def _name(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("module")
+    if mark is None or not mark.args:
+        raise pytest.UsageError(f"{item.nodeid} belongs to no cell: mark it with @pytest.mark.module(NAME)")
+    return str(mark.args[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+    worker = item.config.stash[WORKER]
+    if call.excinfo and not report.skipped:
+        cell = worker.begin(_name(item))
+        cell.log.append(f"--- {item.name} ({call.when})\n{report.longreprtext}")
+        _judge(worker, cell, item, call.excinfo.value)
+    return report  # type: ignore[return-value]
+
+
+def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException) -> None:
+    reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    if isinstance(problem, StageError):
+        cell.fail(problem.stage, problem.reason)
+    elif isinstance(problem, LabError):
+        cell.fail(Stage.LOAD, reason, Verdict.ERROR)
+    else:
+        stage = Stage.LOAD if "cell" in getattr(item, "fixturenames", ()) else Stage.BEHAVIOUR
+        cell.fail(stage, f"{item.name}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    worker = session.config.stash.get(WORKER, None)
+    if worker:
+        worker.finish()
+        worker.guest.log.close()
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest) -> Worker:
+    """This process's target and cells."""
+    return request.config.stash[WORKER]
+
+
+@pytest.fixture
+def guest(worker: Worker) -> Guest:
+    """The target."""
+    return worker.guest
+
+
+@pytest.fixture(autouse=True)
+def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
+    """Look at the target before and after the test; what the test did to it belongs to its cell."""
+    cell = worker.begin(_name(request.node))
+    if cell.failed and cell.failed[0] is not Stage.BEHAVIOUR:
+        pytest.skip(f"{cell.module.name} failed at {cell.failed[0]}: {cell.failed[2]}")
+    watch = _look(worker)
+    yield
+    problems = _aftermath(worker, cell, watch)
+    if problems:
+        stage, reason = problems
+        raise StageError(stage, reason)
+
+
+def _look(worker: Worker) -> Watch:
+    try:
+        return Watch(worker.guest.log.mark(), _tainted(worker), _size(worker.vm.console))
+    except GuestLostError:
+        worker.restore()
+        return Watch(worker.guest.log.mark(), _tainted(worker), _size(worker.vm.console))
+
+
+def _tainted(worker: Worker) -> int:
+    return int(worker.guest.sh("cat /proc/sys/kernel/tainted").stdout)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | None:
+    """What a test left behind: the first fault, after which the target has been brought back if it needed that."""
+    try:
+        records = worker.guest.log.since(watch.mark)
+        unloaded = cell.module.unload_all()
+        tainted = _tainted(worker)
+    except (GuestLostError, AssertionError) as problem:
+        return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
+    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
+    findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
+    cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps))
+    faults = taint.judge(watch.tainted, tainted, key_known=worker.key_known)
+    if findings or faults or unloaded.rc:
+        worker.restore()
+    if findings:
+        return Stage.LOG, f"{findings[0].kind}: {findings[0].headline}"
+    if unloaded.rc:
+        return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {unloaded.stderr.strip()}"
+    if faults:
+        return Stage.LOG, faults[0]
+    return None
+
+
+def _log_check(findings: list[Finding], gaps: list[str]) -> Check:
+    name = "kernel log clean"
+    if findings:
+        return Check(name=name, verdict=Verdict.FAIL, reason=f"{findings[0].kind}: {findings[0].headline}")
+    if gaps:
+        return Check(name=name, verdict=Verdict.FAIL, reason=f"the log cannot be trusted: {gaps[0]}")
+    return Check(name=name, verdict=Verdict.PASS)
+
+
+def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[Stage, str]:
+    """The target is lost, or something on it hangs: find out what its log and its console tell, then bring it back."""
+    if worker.alive():
+        # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
+        worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
+    state = worker.vm.state
+    known = worker.guest.log.known(watch.mark)
+    console = worker.vm.console.read_bytes()[watch.console :].decode(errors="replace") if worker.vm.console.exists() else ""
+    findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
+    faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
+    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
+    cell.log += ["--- serial console", console]
+    worker.restore()
+    stage = cell.failed[0] if cell.failed else Stage.LOAD
+    if faults:
+        return stage, f"{faults[0].kind}: {faults[0].headline}"
+    if state is None:
+        return stage, f"the machine went down without a word: {symptom}"
+    return stage, f"hang: {symptom}"
+
+
+@pytest.fixture
+def module(worker: Worker, request: pytest.FixtureRequest) -> ModuleUnderTest:
+    """The module under test, not loaded."""
+    return worker.begin(_name(request.node)).module
+
+
+@pytest.fixture
+def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
+    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
+    module.load(module.entry.parameters)
+    yield module
+    if module.is_loaded():
+        module.unload()
+
+
+@pytest.fixture
+def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
+    """The life cycle of a planned module, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    life = LifeCycle(current.module, worker.key_known, worker.ko(request.param))
+    current.checks.update(life.checks)
+    life.checks = current.checks
+    return life

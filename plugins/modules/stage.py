@@ -1,0 +1,65 @@
+#!/usr/bin/python
+"""A thin adapter: one stage of a kmodlab run for one kernel, as a task."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: stage
+short_description: Run one stage of a kmodlab run for one kernel
+description:
+  - Makes the images, builds, signs, deploys or verifies what a run has planned for a kernel, and records each cell in the run folder.
+  - Runs on the controller, with the Python that has the C(kmodlab) package.
+options:
+  name:
+    description: The stage.
+    type: str
+    required: true
+    choices: [images, build, sign, deploy, verify]
+  run:
+    description: The run folder, which C(kmodlab matrix) made.
+    type: path
+    required: true
+  kernel:
+    description: A kernel's id, as in inventories/matrix.
+    type: str
+    required: true
+author: The kmodlab authors
+"""
+
+EXAMPLES = """
+- name: Build every module of the run for this kernel
+  kmodlab.lab.stage:
+    name: build
+    run: reports/latest
+    kernel: 6.12-x86_64
+"""
+
+RETURN = ""
+
+from pathlib import Path  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True, "choices": ["images", "build", "sign", "deploy", "verify"]},
+            "run": {"type": "path", "required": True},
+            "kernel": {"type": "str", "required": True},
+        }
+    )
+    from kmodlab.errors import LabError
+    from kmodlab.lab import Lab
+    from kmodlab.stages import STAGES, guarded
+
+    try:
+        lab = Lab.open(Path(module.params["run"]))
+        changed = guarded(lab, module.params["kernel"], *STAGES[module.params["name"]])
+    except LabError as problem:
+        module.fail_json(msg=str(problem))
+    module.exit_json(changed=changed)
+
+
+if __name__ == "__main__":
+    main()
