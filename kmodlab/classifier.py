@@ -102,8 +102,7 @@ class Kernels(_Model):
 
     def holds(self, release: str) -> bool:
         """Whether a kernel of this `uname -r` is among them; a release that is no version is not."""
-        line = _version(release)
-        return line != () and _version(self.first) <= line <= _version(self.last)
+        return _version(self.first) <= _version(release) <= _version(self.last)
 
 
 class Benign(_Model):
@@ -192,7 +191,7 @@ class _Report:
     def takes(self, hit: _Hit) -> bool:
         """Whether a line that could open a report is a part of this one."""
         known = any(hit.pattern is own.pattern for own in self.hits)
-        return hit.pattern.consequence or not self.traced
+        return hit.pattern.consequence or not (self.traced or known)
 
     def finding(self, rules: Rules) -> Finding | None:
         """None if it is excused."""
