@@ -180,6 +180,8 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "root_kind": "boot",
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}"],
+        # A backported kernel needs more of its suite (linux-base), which apt takes nothing from unless it is told to.
+        "kernel_image_default_release": next((s for s in resolved.kernel.kernel_suites if s.endswith("-backports")), ""),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 
