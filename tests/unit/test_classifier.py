@@ -1,7 +1,8 @@
 """The samples are reports as a serial console shows them; a file more under samples/ is a test more.
 
 A sample's name begins with the class it must be found as, or with `clean` (nothing but notices); `.x2.` in it
-says that it holds two reports. The reports and `clean-made-up` are written by hand in the kernel's formats.
+says that it holds two reports. `clean-6.12-x86_64` and `panic-sysrq` were recorded, the others are written by
+hand in the formats of the kernel.
 """
 
 from __future__ import annotations
