@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock, Timeout
 
-from kmodlab import signature
+from kmodlab import sandbox, signature
 from kmodlab.cache import filled, write_aside
 from kmodlab.errors import LabError
 
@@ -37,6 +36,8 @@ WARN_DAYS = 30
 LOCK_SECONDS = 60.0
 SIGN_SECONDS = 300.0
 GROUP_AND_OTHERS = 0o077
+WITH_PIN = 'IFS= read -r KBUILD_SIGN_PIN && export KBUILD_SIGN_PIN && exec "$@"'
+"""How sign-file learns a passphrase: by its environment, never by an argument."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class SigningKey:
     der: Path
     """The same certificate in DER, for UEFI variables and mokutil."""
     passphrase: str | None = field(default=None, repr=False)
-    """Of the private key; never shown, and handed to sign-file through its environment only."""
+    """Of the private key; never shown, never an argument."""
 
 
 def config_dir() -> Path:
@@ -385,33 +386,29 @@ def _headers(root: Path, release: str) -> Path:
 def _run_sign_file(
     root: Path, release: str, digest: str, folder: Path, copies: list[Path], key: SigningKey
 ) -> None:
-    tool = _headers(root, release) / "scripts/sign-file"
-    inside = f"/lib/modules/{release}/build/scripts/sign-file"
-    command = [
-        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", str(root), "/"),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108
-        *("--ro-bind", str(key.private), "/run/key", "--ro-bind", str(key.certificate), "/run/certificate"),
-        *("--bind", str(folder), "/tmp/modules", "--chdir", "/tmp/modules"),  # noqa: S108
-        *("xargs", "-0", "-n", "1", inside, digest, "/run/key", "/run/certificate"),
-    ]
-    # This is the sandbox's whole environment; a passphrase in it is seen by this user's processes only.
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    if key.passphrase:
-        environment["KBUILD_SIGN_PIN"] = key.passphrase
-    try:
-        answer = subprocess.run(
-            command,
-            input="\0".join(copy.name for copy in copies),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SIGN_SECONDS,
-            env=environment,
-        )
-    except FileNotFoundError as problem:
-        raise LabError("bwrap is missing: install the package bubblewrap") from problem
-    except subprocess.TimeoutExpired as problem:
-        raise LabError(f"sign-file of {release} did not end within {SIGN_SECONDS:.0f} s") from problem
+    """One sandbox signs all: names come through its stdin, after the passphrase that nobody else sees."""
+    tool = f"/lib/modules/{release}/build/scripts/sign-file"
+    private, certificate = Path("/tmp/key"), Path("/tmp/certificate")  # noqa: S108 the sandbox's own, in its memory
+    answer = sandbox.run(
+        root,
+        [
+            "sh",
+            "-c",
+            WITH_PIN,
+            "sh",
+            "xargs",
+            "-0",
+            "-n1",
+            tool,
+            digest,
+            str(private),
+            str(certificate),
+        ],
+        work=folder,
+        read_only={key.private: private, key.certificate: certificate},
+        stdin=f"{key.passphrase or ''}\n" + "\0".join(copy.name for copy in copies),
+        limit=SIGN_SECONDS,
+    )
     if answer.returncode:
-        last = (answer.stderr.strip().splitlines() or ["no word"])[-1]
+        last = (answer.stdout.strip().splitlines() or ["no word"])[-1]
         raise LabError(f"kernel {release} cannot be signed for: {tool}: {last}")
