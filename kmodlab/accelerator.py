@@ -1,4 +1,4 @@
-"""KVM or emulation, decided by booting a probe: /dev/kvm may open, even create a VM, and still not run a distribution's kernel."""
+"""KVM or emulation, decided by booting a probe: /dev/kvm may open, and still not run a distribution's kernel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def qemu_version(qemu: str) -> str:
     try:
         answer = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as problem:
-        raise LabError(f"{qemu} does not run on this machine; install it (Debian: qemu-system), or leave its kernels out") from problem
+        raise LabError(
+            f"{qemu} does not run on this machine; install it (Debian: qemu-system), or leave its kernels out"
+        ) from problem
     return answer.stdout.splitlines()[0]
 
 
@@ -51,7 +53,14 @@ def _probe(kernel: Kernel, image: BootImage) -> bool:
     command = [
         *(kernel.vm_qemu, "-machine", kernel.vm_machine, "-accel", "kvm", "-cpu", "host", "-m", "256"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
-        *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", f"console={kernel.vm_console} kmodlab.probe panic=-1"),
+        *(
+            "-kernel",
+            str(image.kernel),
+            "-initrd",
+            str(image.initrd),
+            "-append",
+            f"console={kernel.vm_console} kmodlab.probe panic=-1",
+        ),
     ]
     try:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_LIMIT, check=False)

@@ -33,7 +33,7 @@ obj-y :=
 """
 FAILED = re.compile(
     r"\*\*\* \[[^\]]*?([\w.+-]+)\.(?:o|ko|mod|mod\.c)\] Error"
-    r'|ERROR: modpost: .*\[(?:\S*/)?([\w.+-]+)\.ko\]'
+    r"|ERROR: modpost: .*\[(?:\S*/)?([\w.+-]+)\.ko\]"
     r"|ERROR: modpost: .*?(?:^|[ /])([\w.+-]+): "
     r"|ERROR: modpost: missing \S+ in (?:\S*/)?([\w.+-]+)\.o"
     r"|(?:\S*/)?([\w.+-]+)\.o: error: objtool"
@@ -122,7 +122,9 @@ def build(
 Store = Callable[[SourceModule, Path | None, str], None]
 
 
-def _together(root: Path, release: str, folder: Path, batch: list[SourceModule], scratch: Path, store: Store) -> list[SourceModule]:
+def _together(
+    root: Path, release: str, folder: Path, batch: list[SourceModule], scratch: Path, store: Store
+) -> list[SourceModule]:
     """One make for a folder's modules, again without those that broke it; returns what must be built alone."""
     work = scratch / "work"
     _copy(folder, work)
@@ -144,7 +146,12 @@ def _together(root: Path, release: str, folder: Path, batch: list[SourceModule],
 
 
 def _alone(
-    root: Path, release: str, modules: list[SourceModule], names: dict[str, SourceModule], results: dict[str, BuildResult], store: Store
+    root: Path,
+    release: str,
+    modules: list[SourceModule],
+    names: dict[str, SourceModule],
+    results: dict[str, BuildResult],
+    store: Store,
 ) -> None:
     def one(module: SourceModule) -> None:
         with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
@@ -164,14 +171,25 @@ def _copy(folder: Path, work: Path) -> None:
     shutil.copytree(folder, work, ignore=unwanted, symlinks=False, ignore_dangling_symlinks=True)
 
 
-def _make(root: Path, release: str, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int) -> subprocess.CompletedProcess[str]:
+def _make(
+    root: Path, release: str, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
+) -> subprocess.CompletedProcess[str]:
     rules = rules_file(folder)
     if rules == "Kbuild":
         rules = "Kbuild.user"
         shutil.copyfile(folder / "Kbuild", work / rules)
     objects = " ".join(f"{module.name}.o %/{module.name}.o" for module in modules)
     write_aside(work / "Kbuild", KBUILD.format(rules=rules, objects=objects))
-    command = ["make", "-C", f"/lib/modules/{release}/build", f"M={sandbox.WORK}", "-k", f"-j{jobs}", "--output-sync=target", "modules"]
+    command = [
+        "make",
+        "-C",
+        f"/lib/modules/{release}/build",
+        f"M={sandbox.WORK}",
+        "-k",
+        f"-j{jobs}",
+        "--output-sync=target",
+        "modules",
+    ]
     return sandbox.run(root, command, work=work, limit=BUILD_LIMIT)
 
 
@@ -181,7 +199,9 @@ def _product(work: Path, module: SourceModule) -> Path | None:
 
 def _store(result: BuildResult, ko: Path | None, log: str) -> None:
     if re.search("No space left on device", log):
-        raise LabError(f"module {result.module.name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME")
+        raise LabError(
+            f"module {result.module.name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME"
+        )
     warnings = tuple(line.strip() for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line))
     reason = "" if ko else failure_reason(log, result.module.name)
     with filled(result.folder) as folder:

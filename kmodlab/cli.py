@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
+import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
@@ -101,7 +102,9 @@ def _the_only_run() -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as problem:
-        raise LabError("another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME") from problem
+        raise LabError(
+            "another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME"
+        ) from problem
     try:
         yield
     finally:
@@ -127,7 +130,9 @@ def _say_kernels(order: Lab) -> None:
     for resolved in order.order.kernels.values():
         stale = "  (the archive was not reached: the version known from before)" if resolved.stale else ""
         console.print(f"{resolved.kernel.id:16} {resolved.release}{stale}", markup=False)
-    console.print(f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False)
+    console.print(
+        f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False
+    )
 
 
 def _run_playbook(order: Lab) -> bool:
@@ -137,7 +142,9 @@ def _run_playbook(order: Lab) -> bool:
     try:
         with progress:
             _playbook("matrix", inventory, order)
-            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & set(order.order.kernels):
+            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & set(
+                order.order.kernels
+            ):
                 _playbook("matrix", inventory, order, "--limit", ",".join(sorted(erring)))
     except KeyboardInterrupt:
         order.run.stop("interrupted")
@@ -171,19 +178,25 @@ def _playbook(name: str, inventory: Path, order: Lab, *arguments: str) -> None:
         try:
             process.wait()
         except BaseException:
-            _end_group(process)
+            _end_tree(process)
             raise
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
+def _end_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all below it. Ansible's workers are sessions of their own, so that no signal to a group reaches them."""
+    try:
+        tree = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        return
+    for each in tree:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    _, alive = psutil.wait_procs(tree, timeout=3)
+    for each in alive:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(alive, timeout=10)
+    process.wait()
 
 
 if __name__ == "__main__":

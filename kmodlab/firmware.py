@@ -47,5 +47,3 @@ def _enrol(template: Path, store: Path, certificate: Path | None) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise LabError(f"virt-fw-vars cannot enrol {certificate}: {answer.stderr.strip().splitlines()[-1:]}")
-
-

@@ -196,7 +196,13 @@ class Guest:
         remote = f"exec timeout -k 2 {timeout:g} sh -c {shlex.quote(script)}"
         try:
             answer = subprocess.run(
-                self._command(remote), input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=timeout + GRACE
+                self._command(remote),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=timeout + GRACE,
             )
         except subprocess.TimeoutExpired as problem:
             raise GuestLostError(f"no answer within {timeout:g} s to: {script.strip().splitlines()[0]}") from problem
@@ -215,7 +221,12 @@ class Guest:
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""
         process = subprocess.Popen(
-            self._command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            self._command(script),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
         return Session(process, script)
 

@@ -27,6 +27,10 @@ ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
 }
+ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
+"""What of a role decides what it makes."""
+RECIPE = "1"
+"""To be raised when the code below makes something else of the same packages and roles."""
 ROOT_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "erofs", "overlay")
 """What the initramfs needs to reach the root; those that a kernel has built in are left out."""
 SOFT_MODULES = ("crc32c_generic",)
@@ -86,19 +90,21 @@ class BootImage:
 
 
 def image_key(resolved: Resolved, kind: Kind) -> str:
-    """The content key of an image: the packages, the roles that make it, the code that packs it, and the lab's SSH key."""
-    roles = [REPOSITORY / "roles" / role for role in ROLES[kind]]
-    login = ssh_key().with_suffix(".pub").read_text() if kind == "boot" else ""
+    """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
+    work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
+    suites = " ".join(resolved.kernel.kernel_suites)
+    packing = ("", "")
+    if kind == "boot":
+        packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
     return digest(
         kind,
+        RECIPE,
         resolved.release,
         resolved.version,
-        " ".join(resolved.kernel.kernel_suites),
-        login,
+        suites,
+        *packing,
         REPOSITORY / "playbooks/root.yml",
-        REPOSITORY / "plugins/connection/chroot.py",
-        Path(__file__),
-        *roles,
+        *(path for path in work if path.is_dir()),
     )
 
 
@@ -149,7 +155,10 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
+    # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
+    # it (mmdebstrap makes one for everybody else).
     command = [
+        *(("unshare", "--mount", "--propagation", "private") if os.geteuid() == 0 else ()),
         "mmdebstrap",
         "--variant=apt",
         f"--architectures={DEBIAN_ARCH[resolved.kernel.kernel_arch]}",
@@ -157,13 +166,17 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
         "--dpkgopt=force-unsafe-io",
-        f"--setup-hook=mkdir -p \"$1\"/etc/apt/preferences.d && cp {preferences} \"$1\"/etc/apt/preferences.d/kmodlab",
+        f'--setup-hook=mkdir -p "$1"/etc/apt/preferences.d && cp {preferences} "$1"/etc/apt/preferences.d/kmodlab',
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
         *resolved.sources,
     ]
-    _run(command, what=f"kernel {resolved.kernel.id}: the {kind} root", log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log")
+    _run(
+        command,
+        what=f"kernel {resolved.kernel.id}: the {kind} root",
+        log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log",
+    )
     variables.unlink()
     preferences.unlink()
 
@@ -222,7 +235,11 @@ def _initrd(root: Path, release: str, folder: Path) -> None:
     (tree / "modules/order").write_text("".join(f"{name}\n" for name in order))
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
     packed = subprocess.run(
-        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "--reproducible"], cwd=tree, input=names.encode(), capture_output=True, check=True
+        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "--reproducible"],
+        cwd=tree,
+        input=names.encode(),
+        capture_output=True,
+        check=True,
     )
     (folder / "initrd").write_bytes(packed.stdout)
     shutil.rmtree(tree)

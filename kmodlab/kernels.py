@@ -112,7 +112,9 @@ def _groups(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
 def _kernel(path: Path, name: str, values: dict[str, Any]) -> Kernel:
     known = set(Kernel.model_fields)
     try:
-        return Kernel(id=name, **{key: value for key, value in values.items() if key in known or key.startswith(("kernel_", "vm_"))})
+        return Kernel(
+            id=name, **{key: value for key, value in values.items() if key in known or key.startswith(("kernel_", "vm_"))}
+        )
     except ValidationError as problem:
         first = problem.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -166,7 +168,7 @@ def _apt_mirror(label: str) -> str | None:
 
 
 def _mmdebstrap_mirror() -> str:
-    command = ["mmdebstrap", "--simulate", "--setup-hook=cat \"$1\"/etc/apt/sources.list >&2; exit 1", "stable", "/dev/null"]
+    command = ["mmdebstrap", "--simulate", '--setup-hook=cat "$1"/etc/apt/sources.list >&2; exit 1', "stable", "/dev/null"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"^deb (?:\[.*?\] )?(\S+) \S+ main", answer.stderr, re.MULTILINE)
     if not found:
@@ -234,7 +236,8 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
                 return Resolved(kernel=kernel, release=found[1], version=version, sources=lines)
     suites = " ".join(kernel.kernel_suites)
     raise LabError(
-        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; mend its entry in inventories/matrix/hosts.yml"
+        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
+        f"mend its entry in inventories/matrix/hosts.yml"
     )
 
 
@@ -268,11 +271,15 @@ class _Apt:
 
     def update(self, kernel: Kernel) -> None:
         if not KEYRING.exists():
-            raise LabError(f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature")
+            raise LabError(
+                f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature"
+            )
         answer = self._run("apt-get", "update", "-q", "--error-on=any")
         if answer.returncode:
             problems = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or [answer.stderr.strip()]
-            raise LabError(f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR")
+            raise LabError(
+                f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR"
+            )
 
     def show(self, package: str) -> list[dict[str, str]]:
         """The versions of a package, newest first, each as a dictionary of its fields."""

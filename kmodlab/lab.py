@@ -121,9 +121,9 @@ def plan(reports: Path, words: Iterable[str], folder: Path, only: Iterable[str],
     entries = _entries(folder, sources)
     wanted = with_needs(only, entries) if (only := [name for word in only for name in word.split()]) else entries
     found = resolve(kernels, refresh=refresh)
-    if problems := [str(each) for each in found.values() if isinstance(each, LabError)]:
-        if len(problems) == len(found):
-            raise LabError(problems[0])
+    problems = [str(each) for each in found.values() if isinstance(each, LabError)]
+    if len(problems) == len(found):
+        raise LabError(problems[0])
     run = Run.create(reports)
     order = Order(
         folder=folder.resolve(), only=only, kernels={key: each for key, each in found.items() if isinstance(each, Resolved)}
@@ -146,7 +146,9 @@ def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
 
 def _kernel(kernel: Kernel, found: Resolved | LabError) -> results.Kernel:
     release = found.release if isinstance(found, Resolved) else ""
-    return results.Kernel(id=kernel.id, release=release, arch=kernel.kernel_arch, distribution=kernel.distribution, host=kernel.id)
+    return results.Kernel(
+        id=kernel.id, release=release, arch=kernel.kernel_arch, distribution=kernel.distribution, host=kernel.id
+    )
 
 
 def _cells(kernel: Kernel, modules: list[Module]) -> list[Planned]:
@@ -167,5 +169,3 @@ def _module_info(source: SourceModule, entry: Module, folder: Path) -> ModuleInf
     shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
     sha = digest(*source.sources(), length=64) if source.sources() else ""
     return ModuleInfo(name=source.name, source=str(shown), sha256=sha)
-
-

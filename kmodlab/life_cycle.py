@@ -21,8 +21,9 @@ STATE = r"""
 state() {
     echo "== $1 tainted"; cat /proc/sys/kernel/tainted
     echo "== $1 modules"; cut -d' ' -f1 /proc/modules
-    echo "== $1 entries"; printf '%s\n' /proc/[!0-9]* /sys/class/* /sys/class/*/* /sys/bus/*/drivers/* /sys/bus/*/devices/* /sys/kernel/* /dev/* /dev/[!p]*/*
-    echo "== $1 interrupts"; sed -n 's/^ *\([0-9][0-9]*\):.*  *\([^ ].*\)$/\1 \2/p' /proc/interrupts | sed 's/ .* / /'
+    echo "== $1 entries"; printf '%s\n' /proc/[!0-9]* /sys/class/* /sys/class/*/* /sys/bus/*/drivers/* /sys/bus/*/devices/* \
+        /sys/kernel/* /dev/* /dev/[!p]*/*
+    echo "== $1 interrupts"; sed -n 's/^ *\([0-9][0-9]*\):.*  *\([^ ].*\)$/\1 \2/p' /proc/interrupts
 }
 """
 """What a module could leave behind. The shell's own patterns list it: no program is started for it."""
@@ -89,7 +90,9 @@ class ModuleUnderTest:
     def prepare(self) -> str:
         """Shell commands that load what is needed, if it is not loaded."""
         lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
-        lines += [f"grep -q '^{_kname(n.name)} ' /proc/modules || insmod {_ko(n.name)} {n.parameters} || exit 91" for n in self.needs]
+        lines += [
+            f"grep -q '^{_kname(n.name)} ' /proc/modules || insmod {_ko(n.name)} {n.parameters} || exit 91" for n in self.needs
+        ]
         return "\n".join(lines)
 
     def load(self, *parameters: str, check: bool = True) -> Result:
@@ -152,7 +155,9 @@ exit 0"""
         answer = self._sh(Stage.LOAD, script)
         sections = _sections(answer.stdout)
         if answer.rc:
-            raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {(answer.stderr or answer.stdout).strip().splitlines()[-1:]}")
+            raise StageError(
+                Stage.LOAD, f"what it needs cannot be loaded: {(answer.stderr or answer.stdout).strip().splitlines()[-1:]}"
+            )
         before, after = _state(sections, "before"), _state(sections, "after")
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
@@ -170,9 +175,13 @@ exit 0"""
         self._check(Stage.LOAD, "in /sys/module", sysfs.get("initstate") == "live", f"initstate is {sysfs.get('initstate')}")
         for name in ("version", "srcversion"):
             told = modinfo(self.ko, name)
-            self._check(Stage.LOAD, name, sysfs.get(name, "") == told, f"/sys/module says '{sysfs.get(name, '')}', the file '{told}'")
+            self._check(
+                Stage.LOAD, name, sysfs.get(name, "") == told, f"/sys/module says '{sysfs.get(name, '')}', the file '{told}'"
+            )
         unsigned = self.key_known and "E" in sysfs.get("taint", "")
-        self._check(Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)")
+        self._check(
+            Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)"
+        )
         missing = [path for path in module.entry.paths if path not in after.entries]
         if missing:
             found = module.guest.sh(f"ls -d {' '.join(map(shlex.quote, missing))} 2>/dev/null", check=False).stdout.split()

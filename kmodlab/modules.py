@@ -91,7 +91,9 @@ def discover(folder: Path) -> list[SourceModule]:
         if place == folder and modules:
             break
     if not modules:
-        raise LabError(f"MODULES: {folder} holds no module: expected a Makefile or Kbuild with `obj-m += name.o`, there or one folder down")
+        raise LabError(
+            f"MODULES: {folder} holds no module: expected a Makefile or Kbuild with `obj-m += name.o`, there or one folder down"
+        )
     return list(modules.values())
 
 

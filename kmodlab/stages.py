@@ -42,7 +42,8 @@ def build_modules(lab: Lab, kernel: str) -> bool:
     root, entries = lab.build_root(kernel), lab.modules(kernel)
     key = images.image_key(resolved, "build")
     compiled = False
-    (lab.artefacts(kernel) / "programs").mkdir(parents=True, exist_ok=True)
+    for part in ("modules", "programs"):
+        (lab.artefacts(kernel) / part).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
     def done(result: build.BuildResult) -> None:
@@ -50,6 +51,8 @@ def build_modules(lab: Lab, kernel: str) -> bool:
         built, name = result.built, result.module.name
         fresh = result.ko.exists() and result.ko.stat().st_mtime > start_time
         compiled |= fresh
+        if built.ok:
+            shutil.copyfile(result.ko, lab.artefacts(kernel) / "modules" / result.ko.name)
         problem = built.reason or _programs(lab, kernel, root, key, lab.catalog[name])
         warnings = [Check(name="compiler warning", verdict=Verdict.PASS, reason=line) for line in built.warnings]
         lab.run.record(
@@ -62,7 +65,9 @@ def build_modules(lab: Lab, kernel: str) -> bool:
             checks=warnings,
             log_text=result.log,
         )
-        progress.emit(lab.run.folder, kernel=kernel, stage="build", module=name, state="fail" if problem else "done", text=problem)
+        progress.emit(
+            lab.run.folder, kernel=kernel, stage="build", module=name, state="fail" if problem else "done", text=problem
+        )
 
     start_time = time.time()
     build.build(root, key, resolved.release, [lab.sources[entry.name] for entry in entries], done)
@@ -94,21 +99,17 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
     if not entries:
         return False
     key = signing.chosen_key()
-    root_key = images.image_key(resolved, "build")
-    folder = lab.artefacts(kernel) / "modules"
-    folder.mkdir(parents=True, exist_ok=True)
-    store = cache_dir() / "signed" / digest(key.certificate)
-    store.mkdir(parents=True, exist_ok=True)
-    signed = {e.name: store / f"{build.cached(root_key, lab.sources[e.name]).folder.name}.ko" for e in entries}
-    missing = [entry.name for entry in entries if not signed[entry.name].exists()]
+    modules = {entry.name: lab.artefacts(kernel) / "modules" / f"{entry.name}.ko" for entry in entries}
+    store = cache_dir() / "signed"
+    store.mkdir(exist_ok=True)
+    signed = {name: store / f"{name}-{digest(ko, key.certificate)}.ko" for name, ko in modules.items()}
+    missing = [name for name in signed if not signed[name].exists()]
+    signing.sign_modules(lab.build_root(kernel), resolved.release, [modules[name] for name in missing], key)
     for name in missing:
-        shutil.copyfile(build.cached(root_key, lab.sources[name]).ko, folder / f"{name}.ko")
-    signing.sign_modules(lab.build_root(kernel), resolved.release, [folder / f"{name}.ko" for name in missing], key)
-    for name in missing:
-        write_aside(signed[name], (folder / f"{name}.ko").read_bytes())
-    for entry in entries:
-        shutil.copyfile(signed[entry.name], folder / f"{entry.name}.ko")
-        lab.run.record(kernel, entry.name, Stage.SIGN, Verdict.PASS)
+        write_aside(signed[name], modules[name].read_bytes())
+    for name, ko in modules.items():
+        shutil.copyfile(signed[name], ko)
+        lab.run.record(kernel, name, Stage.SIGN, Verdict.PASS)
     return bool(missing)
 
 
@@ -169,7 +170,7 @@ def guarded(lab: Lab, kernel: str, stage: Stage, work: Callable[[Lab, str], bool
     progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="start")
     try:
         changed = work(lab, kernel)
-    except LabError as problem:
+    except (LabError, OSError) as problem:
         lab.run.break_kernel(kernel, stage, str(problem))
         progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="fail", text=str(problem))
         raise

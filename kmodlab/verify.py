@@ -110,7 +110,9 @@ class Worker:
             )
         failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
         text = cell.failed[2] if cell.failed else ""
-        progress.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text)
+        progress.emit(
+            self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
+        )
 
     def restore(self) -> None:
         """Bring back the target as it was right after its boot, with the modules on it."""
@@ -163,7 +165,9 @@ WORKER = pytest.StashKey[Worker]()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         names = metafunc.config.stash[WORKER].entries
-        metafunc.parametrize("cell", [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True)
+        metafunc.parametrize(
+            "cell", [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -185,7 +189,7 @@ def _name(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     worker = item.config.stash[WORKER]
     if call.excinfo and not report.skipped:
         cell = worker.begin(_name(item))

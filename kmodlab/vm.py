@@ -130,7 +130,8 @@ class Vm:
         async def run(client: QMPClient) -> list[Any]:
             return [await client.execute(name, arguments) for name, arguments in calls]
 
-        return self._with_qmp(run)
+        answers: list[Any] = self._with_qmp(run)
+        return answers
 
     def _with_qmp(self, work: Callable[[QMPClient], Awaitable[Any]]) -> Any:
         async def session() -> Any:
@@ -184,7 +185,9 @@ class Vm:
     def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
         qemu = shutil.which(self.kernel.vm_qemu)
         if not qemu:
-            raise LabError(f"kernel {self.kernel.id}: no {self.kernel.vm_qemu} on this machine; install it, or leave the kernel out")
+            raise LabError(
+                f"kernel {self.kernel.id}: no {self.kernel.vm_qemu} on this machine; install it, or leave the kernel out"
+            )
         flash = firmware.arguments(self.kernel, self.folder, self.certificate, variables)
         command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
@@ -285,11 +288,17 @@ async def _resume(client: QMPClient) -> None:
     await client.execute("cont")
 
 
+async def _field(client: QMPClient, query: str) -> object:
+    """The `status` of a query's answer; None where it has none (no migration has been tried)."""
+    answer = await client.execute(query)
+    return answer.get("status") if isinstance(answer, dict) else None
+
+
 async def _migration_end(client: QMPClient, what: str) -> None:
     deadline = time.monotonic() + SAVE_LIMIT
     while time.monotonic() < deadline:
-        status = (await client.execute("query-status"))["status"]
-        migration = (await client.execute("query-migrate")).get("status")
+        status = await _field(client, "query-status")
+        migration = await _field(client, "query-migrate")
         if migration == "failed":
             raise LabError(f"QEMU could not {what}: is the disk full? see `df {cache_dir()}`")
         if migration == "completed" or (migration is None and status not in ("inmigrate", "postmigrate")):

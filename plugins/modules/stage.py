@@ -7,7 +7,8 @@ DOCUMENTATION = """
 module: stage
 short_description: Run one stage of a kmodlab run for one kernel
 description:
-  - Makes the images, builds, signs, deploys or verifies what a run has planned for a kernel, and records each cell in the run folder.
+  - Makes the images, builds, signs, deploys or verifies what a run has planned for a kernel.
+  - What became of each cell is recorded in the run folder.
   - Runs on the controller, with the Python that has the C(kmodlab) package.
 options:
   name:
@@ -36,9 +37,9 @@ EXAMPLES = """
 
 RETURN = ""
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:
