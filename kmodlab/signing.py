@@ -68,9 +68,7 @@ def chosen_key(config: Path | None = None) -> SigningKey:
     if not private and not certificate:
         return lab_key(config)
     if not private or not certificate:
-        raise LabError(
-            "KMODLAB_SIGNING_KEY and KMODLAB_SIGNING_CERTIFICATE belong together: set both, or neither"
-        )
+        raise LabError("KMODLAB_SIGNING_KEY and KMODLAB_SIGNING_CERTIFICATE belong together: set both, or neither")
     return users_key(Path(private), Path(certificate), os.environ.get("KMODLAB_SIGNING_PASSPHRASE"), config)
 
 
@@ -79,21 +77,17 @@ def lab_key(config: Path | None = None, algorithm: Algorithm = "rsa-3072") -> Si
 
     Raises LabError where the folder is incomplete or its certificate has expired.
     """
-    folder = (config or config_dir()) / "keys" / algorithm
-    _private_folder(folder.parent)
-    with _only_maker(folder):
-        if not folder.exists():
-            with filled(folder) as new:
-                new.chmod(0o700)
-                _make(new, algorithm)
-    key = SigningKey(folder / "module.key", folder / "module.pem", folder / "module.der")
-    _check(key)
-    return key
+    return _own_key(config, algorithm, algorithm, "module", [ExtendedKeyUsageOID.CODE_SIGNING, MODULE_SIGNING])
 
 
-def users_key(
-    private: Path, certificate: Path, passphrase: str | None = None, config: Path | None = None
-) -> SigningKey:
+def kernel_key(config: Path | None = None) -> SigningKey:
+    """The lab's key for the kernels of its Secure Boot machines, made when there is none; a key of its own, so
+    that the one for modules starts no kernel. RSA-2048 is what every firmware takes.
+    """
+    return _own_key(config, "kernel", "rsa-2048", "kernel", [ExtendedKeyUsageOID.CODE_SIGNING])
+
+
+def users_key(private: Path, certificate: Path, passphrase: str | None = None, config: Path | None = None) -> SigningKey:
     """A key that the user brings, checked: the two match, the key is private, valid, and for signing code.
 
     Raises LabError, one line that says what is wrong with which file.
@@ -141,9 +135,7 @@ def sign_modules(root: Path, release: str, modules: Sequence[Path], key: Signing
             try:
                 signature.verify(copy, certificate)
             except signature.SignatureError as problem:
-                raise LabError(
-                    f"{module}: sign-file of {release} left no good signature: {problem}"
-                ) from problem
+                raise LabError(f"{module}: sign-file of {release} left no good signature: {problem}") from problem
         for module, copy in zip(modules, copies, strict=True):
             write_aside(module, copy.read_bytes())
 
@@ -183,28 +175,41 @@ def _only_maker(folder: Path) -> Iterator[None]:
         raise LabError(f"another kmodlab is making the key in {folder}; try again") from problem
 
 
-def _make(folder: Path, algorithm: Algorithm) -> None:
+def _own_key(
+    config: Path | None, folder_name: str, algorithm: Algorithm, signs: str, usages: list[x509.ObjectIdentifier]
+) -> SigningKey:
+    folder = (config or config_dir()) / "keys" / folder_name
+    _private_folder(folder.parent)
+    with _only_maker(folder):
+        if not folder.exists():
+            with filled(folder) as new:
+                new.chmod(0o700)
+                _make(new, algorithm, signs, usages)
+    key = SigningKey(folder / "private.key", folder / "certificate.pem", folder / "certificate.der")
+    _check(key)
+    return key
+
+
+def _make(folder: Path, algorithm: Algorithm, signs: str, usages: list[x509.ObjectIdentifier]) -> None:
     private = (
         ec.generate_private_key(ec.SECP384R1())
         if algorithm == "ecdsa-p384"
         else rsa.generate_private_key(65537, int(algorithm[4:]))
     )
-    certificate = _self_signed(private)
-    secret = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    with os.fdopen(os.open(folder / "module.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    certificate = _self_signed(private, signs, usages)
+    secret = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with os.fdopen(os.open(folder / "private.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(secret)
-    (folder / "module.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "module.der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "certificate.der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
 
 
-def _self_signed(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _self_signed(
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, signs: str, usages: list[x509.ObjectIdentifier]
+) -> x509.Certificate:
     """sign-file names the signer by issuer and serial number, so both are this certificate's own."""
     serial = x509.random_serial_number()
-    name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"kmodlab module signing key {serial:040x}"[:35])]
-    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"kmodlab {signs} signing key {serial:040x}"[: len(signs) + 29])])
     day = datetime.timedelta(days=1)
     start = datetime.datetime.now(datetime.UTC) - day  # a board's clock may be behind
     usage = dict.fromkeys(_KEY_USAGES, False) | {"digital_signature": True}
@@ -213,9 +218,7 @@ def _self_signed(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x50
         x509.CertificateBuilder(name, name, public, serial, start, start + 365 * YEARS * day)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**usage), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING, MODULE_SIGNING]), critical=False
-        )
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(private, hashes.SHA256())
@@ -240,25 +243,17 @@ def _check(key: SigningKey) -> None:
     certificate = _certificate(key.certificate)
     mode = _mode(key.private)
     if mode & GROUP_AND_OTHERS:
-        raise LabError(
-            f"private key {key.private} can be read by others (mode {mode:04o}): chmod 600 {key.private}"
-        )
+        raise LabError(f"private key {key.private} can be read by others (mode {mode:04o}): chmod 600 {key.private}")
     private = _private_key(key.private, key.passphrase)
     encoding = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*encoding) != certificate.public_key().public_bytes(*encoding):
-        raise LabError(
-            f"private key {key.private} does not match certificate {key.certificate}: give one pair"
-        )
+        raise LabError(f"private key {key.private} does not match certificate {key.certificate}: give one pair")
     now = datetime.datetime.now(datetime.UTC)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if end < now:
-        raise LabError(
-            f"certificate {key.certificate} expired on {end:%Y-%m-%d}: make a new key (docs/signing.md)"
-        )
+        raise LabError(f"certificate {key.certificate} expired on {end:%Y-%m-%d}: make a new key (docs/signing.md)")
     if start > now:
-        raise LabError(
-            f"certificate {key.certificate} is valid from {start:%Y-%m-%d} on only: set this machine's clock"
-        )
+        raise LabError(f"certificate {key.certificate} is valid from {start:%Y-%m-%d} on only: set this machine's clock")
     _check_usage(key.certificate, certificate)
 
 
@@ -273,9 +268,7 @@ def _check_usage(path: Path, certificate: x509.Certificate) -> None:
         MODULE_SIGNING,
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     }:
-        raise LabError(
-            f"certificate {path} is not for signing code: give one whose extended key usage has codeSigning"
-        )
+        raise LabError(f"certificate {path} is not for signing code: give one whose extended key usage has codeSigning")
     try:
         signs = certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
     except x509.ExtensionNotFound:
@@ -293,9 +286,7 @@ def _mode(path: Path) -> int:
 
 def _private_key(path: Path, passphrase: str | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     try:
-        private = serialization.load_pem_private_key(
-            path.read_bytes(), passphrase.encode() if passphrase else None
-        )
+        private = serialization.load_pem_private_key(path.read_bytes(), passphrase.encode() if passphrase else None)
     except OSError as problem:
         raise LabError(f"private key {path}: {problem.strerror}") from problem
     except TypeError as problem:
@@ -306,11 +297,7 @@ def _private_key(path: Path, passphrase: str | None) -> rsa.RSAPrivateKey | ec.E
         )
         raise LabError(f"private key {path} {mend}") from problem
     except ValueError as problem:
-        what = (
-            "the passphrase is wrong, or it is not a PEM private key"
-            if passphrase
-            else "not a PEM private key"
-        )
+        what = "the passphrase is wrong, or it is not a PEM private key" if passphrase else "not a PEM private key"
         raise LabError(f"private key {path}: {what}") from problem
     if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise LabError(f"private key {path}: kernels know RSA and ECDSA signatures only")
@@ -321,11 +308,7 @@ def _certificate(path: Path) -> x509.Certificate:
     """A certificate from a PEM or DER file."""
     try:
         content = path.read_bytes()
-        return (
-            x509.load_pem_x509_certificate(content)
-            if b"-----BEGIN" in content
-            else x509.load_der_x509_certificate(content)
-        )
+        return x509.load_pem_x509_certificate(content) if b"-----BEGIN" in content else x509.load_der_x509_certificate(content)
     except OSError as problem:
         raise LabError(f"certificate {path}: {problem.strerror}") from problem
     except ValueError as problem:
@@ -351,13 +334,9 @@ def _kernel_settings(root: Path, release: str) -> dict[str, str]:
     try:
         found = dict(re.findall(r'^(CONFIG_\w+)="?(.*?)"?$', path.read_text(), re.MULTILINE))
     except OSError as problem:
-        raise LabError(
-            f"kernel {release} cannot be signed for: {path}: {problem.strerror}; install its headers"
-        ) from problem
+        raise LabError(f"kernel {release} cannot be signed for: {path}: {problem.strerror}; install its headers") from problem
     if "CONFIG_MODULE_SIG_HASH" not in found:
-        raise LabError(
-            f"kernel {release} cannot be signed for: it knows no module signatures (CONFIG_MODULE_SIG is off)"
-        )
+        raise LabError(f"kernel {release} cannot be signed for: it knows no module signatures (CONFIG_MODULE_SIG is off)")
     return found
 
 
@@ -366,9 +345,7 @@ def _fits(settings: dict[str, str], release: str, key: SigningKey) -> None:
         isinstance(_certificate(key.certificate).public_key(), ec.EllipticCurvePublicKey)
         and "CONFIG_CRYPTO_ECDSA" not in settings
     ):
-        raise LabError(
-            f"kernel {release} cannot check ECDSA signatures (CONFIG_CRYPTO_ECDSA): sign with an RSA key"
-        )
+        raise LabError(f"kernel {release} cannot check ECDSA signatures (CONFIG_CRYPTO_ECDSA): sign with an RSA key")
 
 
 def _headers(root: Path, release: str) -> Path:
@@ -377,15 +354,11 @@ def _headers(root: Path, release: str) -> Path:
     try:
         target = link.readlink()
     except OSError as problem:
-        raise LabError(
-            f"kernel {release} cannot be signed for: {link}: {problem.strerror}; install its headers"
-        ) from problem
+        raise LabError(f"kernel {release} cannot be signed for: {link}: {problem.strerror}; install its headers") from problem
     return root / target.relative_to("/") if target.is_absolute() else link.parent.resolve() / target
 
 
-def _run_sign_file(
-    root: Path, release: str, digest: str, folder: Path, copies: list[Path], key: SigningKey
-) -> None:
+def _run_sign_file(root: Path, release: str, digest: str, folder: Path, copies: list[Path], key: SigningKey) -> None:
     """One sandbox signs all: names come through its stdin, after the passphrase that nobody else sees."""
     tool = f"/lib/modules/{release}/build/scripts/sign-file"
     private, certificate = Path("/tmp/key"), Path("/tmp/certificate")  # noqa: S108 the sandbox's own, in its memory

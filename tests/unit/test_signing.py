@@ -67,14 +67,14 @@ def test_two_makers_at_once_get_the_same_key(tmp_path: Path) -> None:
 def test_a_killed_maker_leaves_no_half_a_key(tmp_path: Path) -> None:
     left = tmp_path / "keys" / "rsa-3072.part"
     left.mkdir(parents=True)
-    (left / "module.key").write_text("half")
+    (left / "private.key").write_text("half")
     assert lab_key(tmp_path).private.read_text().startswith("-----BEGIN PRIVATE KEY-----")
     assert not left.exists()
 
 
 def test_an_incomplete_key_folder_is_named(tmp_path: Path) -> None:
     lab_key(tmp_path).certificate.unlink()
-    with pytest.raises(LabError, match=r"certificate .*module\.pem: No such file"):
+    with pytest.raises(LabError, match=r"certificate .*certificate\.pem: No such file"):
         lab_key(tmp_path)
 
 
@@ -190,9 +190,7 @@ def test_a_users_key_that_will_not_do_is_refused_in_one_line(
     assert "\n" not in str(problem.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "said"), [("wrong", "the passphrase is wrong"), (None, "is encrypted: set")]
-)
+@pytest.mark.parametrize(("given", "said"), [("wrong", "the passphrase is wrong"), (None, "is encrypted: set")])
 def test_a_wrong_or_missing_passphrase_is_said(tmp_path: Path, given: str | None, said: str) -> None:
     private, pem = openssl(tmp_path, "-passout", "pass:right")
     with pytest.raises(LabError, match=said):
@@ -263,9 +261,7 @@ class FakeSignFile:
         self.command: list[str] = []
         self.stdin = ""
 
-    def __call__(
-        self, _: Path, command: list[str], *, work: Path, stdin: str, **__: object
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, _: Path, command: list[str], *, work: Path, stdin: str, **__: object) -> subprocess.CompletedProcess[str]:
         self.command, self.stdin = command, stdin
         for number, name in enumerate(stdin.split("\n", 1)[1].split("\0")):
             if number == self.fails_at:
@@ -312,9 +308,7 @@ def test_all_modules_are_signed_with_the_kernels_own_digest(
     assert tool.command[-4:-2] == [f"/lib/modules/{RELEASE}/build/scripts/sign-file", "sha512"]
 
 
-def test_signing_again_replaces_the_signature(
-    root: Path, key: SigningKey, modules: list[Path], tool: FakeSignFile
-) -> None:
+def test_signing_again_replaces_the_signature(root: Path, key: SigningKey, modules: list[Path], tool: FakeSignFile) -> None:
     sign_modules(root, RELEASE, modules, key)
     once = modules[0].read_bytes()
     sign_modules(root, RELEASE, modules, key)
@@ -333,18 +327,14 @@ def test_nothing_is_touched_when_one_cannot_be_signed(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_tool_that_lies_is_found_out(
-    root: Path, key: SigningKey, modules: list[Path], tool: FakeSignFile
-) -> None:
+def test_a_tool_that_lies_is_found_out(root: Path, key: SigningKey, modules: list[Path], tool: FakeSignFile) -> None:
     tool.forgets = True
     with pytest.raises(LabError, match=r"one\.ko: sign-file of .* left no good signature: it is not signed"):
         sign_modules(root, RELEASE, modules, key)
     assert modules[0].read_bytes() == MODULE
 
 
-def test_the_passphrase_is_no_argument(
-    root: Path, modules: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_passphrase_is_no_argument(root: Path, modules: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     private, pem = openssl(tmp_path, "-passout", "pass:open sesame")
     key = users_key(private, pem, "open sesame", config=tmp_path)
     tool = FakeSignFile(key)
@@ -403,9 +393,7 @@ def test_what_cannot_be_signed_is_said_in_one_line(
 
 
 @pytest.mark.usefixtures("tool")
-def test_a_kernel_without_ecdsa_is_not_given_an_ecdsa_signature(
-    root: Path, modules: list[Path], tmp_path: Path
-) -> None:
+def test_a_kernel_without_ecdsa_is_not_given_an_ecdsa_signature(root: Path, modules: list[Path], tmp_path: Path) -> None:
     auto_conf(root).write_text('CONFIG_MODULE_SIG_HASH="sha256"\n')
     with pytest.raises(LabError, match=r"cannot check ECDSA signatures .*: sign with an RSA key"):
         sign_modules(root, RELEASE, modules, lab_key(tmp_path, "ecdsa-p384"))
@@ -437,20 +425,14 @@ def build_roots() -> list[tuple[Path, str]]:
     """This machine's build roots, with the kernel release of each: KMODLAB_TEST_ROOTS, or the cache's."""
     given = os.environ.get("KMODLAB_TEST_ROOTS", "").split()
     folders = [Path(each) for each in given] or sorted((cache_dir() / "images").glob("*-build-*/root"))
-    releases = {
-        link.parent.name: folder for folder in folders for link in (folder / "lib/modules").glob("*/build")
-    }
+    releases = {link.parent.name: folder for folder in folders for link in (folder / "lib/modules").glob("*/build")}
     return [(folder, release) for release, folder in releases.items()]
 
 
-@pytest.mark.skipif(
-    not build_roots(), reason="no build root: make images first, or name some in KMODLAB_TEST_ROOTS"
-)
+@pytest.mark.skipif(not build_roots(), reason="no build root: make images first, or name some in KMODLAB_TEST_ROOTS")
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(("root", "release"), build_roots())
-def test_the_kernels_own_tool_signs_a_real_module(
-    root: Path, release: str, encrypted: bool, tmp_path: Path
-) -> None:
+def test_the_kernels_own_tool_signs_a_real_module(root: Path, release: str, encrypted: bool, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "probe.c").write_text(f"#include <linux/module.h>\n{PROBE}")
@@ -466,7 +448,5 @@ def test_the_kernels_own_tool_signs_a_real_module(
     sign_modules(root, release, [module], key)
     signature.verify(module, certificate(pem))
     assert signature.stripped(module.read_bytes()) == unsigned
-    modinfo = subprocess.run(
-        ["modinfo", "-F", "signer", str(module)], capture_output=True, text=True, check=True
-    )
+    modinfo = subprocess.run(["modinfo", "-F", "signer", str(module)], capture_output=True, text=True, check=True)
     assert modinfo.stdout.strip() == "own"
