@@ -29,9 +29,16 @@ static void print_string(const char *string)
 	 * is raw: a new line takes two characters, a carriage return (015) to
 	 * go to the left and a line feed (012) to go down. It need not take all
 	 * of the text, for instance while the terminal is stopped with Ctrl-S.
+	 *
+	 * With the lock held the terminal cannot be closed, if anybody has it
+	 * open still.
 	 */
-	tty->ops->write(tty, string, strlen(string));
-	tty->ops->write(tty, "\015\012", 2);
+	tty_lock(tty);
+	if (tty->count > 0) {
+		tty->ops->write(tty, string, strlen(string));
+		tty->ops->write(tty, "\015\012", 2);
+	}
+	tty_unlock(tty);
 
 	tty_kref_put(tty);
 }

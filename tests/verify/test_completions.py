@@ -1,0 +1,41 @@
+"""completions: the crank turns before the flywheel spins, always; unloading waits for both threads."""
+
+import pytest
+
+pytestmark = pytest.mark.module("completions")
+
+
+def story(guest, mark):
+    """What the machine logged since *mark*."""
+    texts = [record.text for record in guest.log.since(mark)]
+    return [text.removeprefix("completions: ") for text in texts if text.startswith("completions: ")]
+
+
+WHOLE = ["the machine starts", "turn the crank", "the flywheel spins up", "the machine is off"]
+
+
+@pytest.mark.parametrize("crank_ms", [0, 1, 50])
+def test_crank_turns_first(module, guest, crank_ms):
+    mark = guest.log.mark()
+    for _ in range(5):
+        module.load(f"crank_ms={crank_ms}")
+        module.unload()
+    assert story(guest, mark) == WHOLE * 5
+
+
+def test_flywheel_waits_for_a_slow_crank(module, guest):
+    mark = guest.log.mark()
+    module.load("crank_ms=1500")
+    assert story(guest, mark) == ["the machine starts"]
+    threads = guest.sh("cat /proc/[0-9]*/comm 2>/dev/null | grep -E '^kmodlab-(crank|flyw)' | sort", check=False)
+    assert len(threads.stdout.split()) == 2, "both threads run"
+    guest.log.expect("the flywheel spins up", since=mark)
+    module.unload()
+    assert story(guest, mark) == WHOLE
+
+
+def test_unload_waits_for_running_threads(module, guest):
+    """Loaded and unloaded at once: rmmod must not take the code from under the threads."""
+    mark = guest.log.mark()
+    guest.sh(f"insmod {module.ko} crank_ms=800 && rmmod completions && ! pgrep kmodlab-")
+    assert story(guest, mark) == WHOLE
