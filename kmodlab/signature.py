@@ -89,9 +89,7 @@ def verify(path: Path, certificate: x509.Certificate) -> None:
         else:
             raise SignatureError("the certificate's key is neither RSA nor ECDSA")
     except InvalidSignature as problem:
-        raise SignatureError(
-            "the signature does not match: the module was changed after it was signed"
-        ) from problem
+        raise SignatureError("the signature does not match: the module was changed after it was signed") from problem
 
 
 def stripped(module: bytes) -> bytes:
@@ -147,10 +145,7 @@ def _names(found: Signature, certificate: x509.Certificate) -> bool:
     """Does the signature name this certificate as its signer's?"""
     if found.key_id is not None:
         identifiers = [each.value for each in certificate.extensions]
-        return any(
-            isinstance(each, x509.SubjectKeyIdentifier) and each.digest == found.key_id
-            for each in identifiers
-        )
+        return any(isinstance(each, x509.SubjectKeyIdentifier) and each.digest == found.key_id for each in identifiers)
     issuer = tuple((each.oid.dotted_string, each.value) for each in certificate.issuer)
     return (found.issuer, found.serial) == (issuer, certificate.serial_number)
 

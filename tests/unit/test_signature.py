@@ -52,9 +52,7 @@ def ko(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("name", ["rsa", "ecdsa"])
-def test_a_good_signature_names_its_signer_and_digest(
-    keys: dict[str, SigningKey], ko: Path, name: str, digest: str
-) -> None:
+def test_a_good_signature_names_its_signer_and_digest(keys: dict[str, SigningKey], ko: Path, name: str, digest: str) -> None:
     ko.write_bytes(signed(keys[name], digest=digest))
     found = read_signature(ko)
     assert found
@@ -164,9 +162,7 @@ def test_a_broken_trailer_is_an_error_that_says_so(ko: Path, tail: bytes, reason
         read_signature(ko)
 
 
-def test_two_signers_or_signed_attributes_are_not_what_sign_file_makes(
-    keys: dict[str, SigningKey], ko: Path
-) -> None:
+def test_two_signers_or_signed_attributes_are_not_what_sign_file_makes(keys: dict[str, SigningKey], ko: Path) -> None:
     other = keys["stranger"]
     ko.write_bytes(signed(keys["rsa"], "-signer", str(other.certificate), "-inkey", str(other.private)))
     with pytest.raises(SignatureError, match="2 signers"):
