@@ -45,9 +45,7 @@ def test_hello_3_frees_what_it_needed_only_once(loaded, guest):
 
 @pytest.mark.module("hello-4")
 def test_hello_4_describes_itself(module, guest):
-    fields = dict(
-        line.split(":", 1) for line in guest.sh(f"modinfo {module.ko}").stdout.splitlines() if ":" in line
-    )
+    fields = dict(line.split(":", 1) for line in guest.sh(f"modinfo {module.ko}").stdout.splitlines() if ":" in line)
     assert fields["license"].strip() == "GPL"
     assert fields["author"].strip() == "kmodlab"
     assert fields["description"].strip() == "A sample driver"
