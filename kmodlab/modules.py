@@ -101,7 +101,7 @@ def _ask(folder: Path) -> Iterable[SourceModule]:
     inside = Path("/mnt")
     question = QUESTION.format(folder=inside, rules=rules_file(folder))
     command = ["make", "-rR", "--no-print-directory", "-f", "-", "kmodlab-answer"]
-    answer = sandbox.run(Path("/"), command, read_only={folder.resolve(): inside}, stdin=question, limit=MAKE_LIMIT)
+    answer = sandbox.run(None, command, read_only={folder.resolve(): inside}, stdin=question, limit=MAKE_LIMIT)
     if answer.returncode:
         problem = next((line for line in answer.stdout.splitlines() if "***" in line), answer.stdout.strip()[-200:])
         raise LabError(f"MODULES: {folder / rules_file(folder)} cannot be read by make: {problem}")

@@ -12,8 +12,15 @@ WORK = Path("/mnt")
 """Where the one writable folder is inside a sandbox: a folder that every root has."""
 
 
+USR_ONLY = [
+    *("--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/sbin", "/sbin"),
+    *("--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"),
+]
+"""A root of this machine's programs and nothing else of it."""
+
+
 def run(
-    root: Path,
+    root: Path | None,
     command: Sequence[str],
     *,
     work: Path | None = None,
@@ -21,17 +28,17 @@ def run(
     stdin: str = "",
     limit: float,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command with `root` as a read-only `/`, `work` writable at /mnt and nothing else of this machine.
+    """Run a command with `root` as a read-only `/` (None: this machine's /usr only) and `work` writable at /mnt.
 
-    `read_only` maps more paths of this machine to where they are seen inside. No network, no environment, no other
-    process is visible. After `limit` seconds everything in the sandbox is killed: LabError.
+    `read_only` maps more paths of this machine to where they are seen inside. No network, no environment, no other file
+    and no other process is there. After `limit` seconds everything in the sandbox is killed: LabError.
     """
     binds = ["--bind", str(work), str(WORK)] if work else []
     for outside, inside in (read_only or {}).items():
         binds += ["--ro-bind", str(outside), str(inside)]
     sandbox = [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
-        *("--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *binds),  # noqa: S108
+        *(*(["--ro-bind", str(root), "/"] if root else USR_ONLY), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *binds),  # noqa: S108
         *("--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         *("--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C.UTF-8"),  # noqa: S108
         *("--chdir", str(WORK if work else "/")),

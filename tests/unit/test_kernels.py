@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from kmodlab import kernels
+from kmodlab.errors import LabError
+from kmodlab.kernels import Kernel, default_fleet, load_inventory, select, sources
+
+INVENTORY = """
+all:
+  vars: {vm_memory: 512, vm_cpus: 1, vm_boot_limit: 60}
+  children:
+    x86_64:
+      vars: {kernel_arch: x86_64, kernel_package: amd64, vm_qemu: q, vm_machine: q35, vm_console: ttyS0}
+      hosts:
+        6.1-x86_64: {kernel_line: "6.1", kernel_suites: [bookworm, bookworm-security]}
+        6.12-x86_64: {kernel_line: "6.12", kernel_suites: [trixie]}
+        6.12-rt-x86_64: {kernel_line: "6.12", kernel_suites: [trixie], kernel_package: rt-amd64, vm_memory: 1024}
+    arm64:
+      vars: {kernel_arch: arm64, kernel_package: arm64, vm_qemu: q, vm_machine: virt, vm_console: ttyAMA0}
+      hosts:
+        6.12-arm64: {kernel_line: "6.12", kernel_suites: [trixie]}
+    fleet:
+      hosts: {6.1-x86_64: , 6.12-x86_64: }
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
+    monkeypatch.setattr(kernels, "native_arch", lambda: "x86_64")
+    path = tmp_path / "hosts.yml"
+    path.write_text(INVENTORY)
+    return load_inventory(path)
+
+
+def ids(words: str, inventory: dict[str, Kernel]) -> list[str]:
+    return [kernel.id for kernel in select([words], inventory, ["6.1-x86_64", "6.12-x86_64"])]
+
+
+def test_a_hosts_own_variable_outranks_the_common_one(inventory: dict[str, Kernel]) -> None:
+    assert inventory["6.12-x86_64"].vm_memory == 512
+    assert inventory["6.12-rt-x86_64"].vm_memory == 1024
+    assert inventory["6.12-rt-x86_64"].kernel_package == "rt-amd64"
+
+
+def test_a_line_means_the_plain_flavour_of_this_machine(inventory: dict[str, Kernel]) -> None:
+    assert ids("6.12", inventory) == ["6.12-x86_64"]
+
+
+def test_a_unique_part_is_enough(inventory: dict[str, Kernel]) -> None:
+    assert ids("rt 6.12-arm64", inventory) == ["6.12-rt-x86_64", "6.12-arm64"]
+
+
+def test_nothing_said_is_the_fleet_and_all_is_all(inventory: dict[str, Kernel]) -> None:
+    assert ids("", inventory) == ["6.1-x86_64", "6.12-x86_64"]
+    assert ids("all 6.1", inventory) == list(inventory)
+
+
+@pytest.mark.parametrize(("word", "expected"), [("6.13", "no kernel '6.13'.*6.12-arm64"), ("6", "could be 6.1-x86_64 or")])
+def test_a_word_that_names_no_single_kernel_is_refused_with_what_there_is(
+    inventory: dict[str, Kernel], word: str, expected: str
+) -> None:
+    with pytest.raises(LabError, match=expected):
+        ids(word, inventory)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"6.1"', "6.1", "host 6.1-x86_64: kernel_line"),
+        ("vm_cpus: 1", "vm_cpus: 0", "vm_cpus"),
+        ("kernel_arch: arm64", "kernel_arch: arm65", "host 6.12-arm64: kernel_arch"),
+        ("vm_cpus: 1", "vm_cpu_count: 1", "vm_cpu_count|vm_cpus"),
+        ("all:", "every:", "all.children"),
+        ("children:", "children: [", "not YAML"),
+    ],
+)
+def test_a_broken_inventory_names_file_host_and_key(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(INVENTORY.replace(old, new, 1))
+    with pytest.raises(LabError, match=rf"hosts\.yml.*({expected})"):
+        load_inventory(path)
+
+
+def test_every_source_is_bound_to_debians_keyring(inventory: dict[str, Kernel]) -> None:
+    lines = sources(inventory["6.1-x86_64"], "http://main", "http://security")
+    assert all(f"[signed-by={kernels.KEYRING}]" in line for line in lines)
+    assert [line.split()[2:4] for line in lines] == [["http://main", "bookworm"], ["http://security", "bookworm-security"]]
+
+
+def test_a_suite_that_moved_is_taken_from_its_own_mirror(inventory: dict[str, Kernel]) -> None:
+    moved = inventory["6.1-x86_64"].model_copy(update={"kernel_mirror": "http://archive"})
+    assert all("http://archive" in line for line in sources(moved, "http://main", "http://security"))
+
+
+def test_the_environment_chooses_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMODLAB_MIRROR", "http://mine/debian/")
+    monkeypatch.setattr(kernels, "_apt_mirror", lambda label: None)
+    assert kernels.mirrors() == ("http://mine/debian", "http://mine/debian-security")
+
+
+def test_the_projects_own_inventory_holds_the_fleet_it_promises() -> None:
+    assert {"5.10-x86_64", "6.1-x86_64", "6.12-x86_64", "7.3-x86_64"} <= set(default_fleet()) <= set(load_inventory())
+    assert {"7.2-x86_64", "6.12-rt-x86_64"} <= set(load_inventory())

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from kmodlab.errors import LabError
+from kmodlab.modules import discover
+
+
+def names(folder: Path) -> list[str]:
+    return [module.name for module in discover(folder)]
+
+
+def put(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return folder
+
+
+def test_a_flat_folder_with_a_composite_and_its_makefile_for_people(tmp_path: Path) -> None:
+    rules = "obj-m += one.o\nobj-m += both.o\nboth-objs := a.o b.o\nall:\n\t$(MAKE) -C /nowhere M=$(PWD) modules\n"
+    folder = put(tmp_path, Makefile=rules, one__c="", a__c="", b__c="")
+    modules = {module.name: module for module in discover(folder)}
+    assert list(modules) == ["one", "both"]
+    assert [path.name for path in modules["both"].sources()] == ["a.c", "b.c"]
+
+
+def test_one_folder_a_module(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        put(tmp_path / name, Makefile=f"obj-m := {name}.o\n", **{f"{name}__c": ""})
+    assert names(tmp_path) == ["x", "y"]
+
+
+def test_kbuild_outranks_makefile_and_conditions_on_the_architecture_are_seen(tmp_path: Path) -> None:
+    kbuild = "ifeq ($(CONFIG_X86_64),y)\nobj-m += wide.o\nendif\nobj-$(CONFIG_NOTHING) += none.o\n"
+    put(tmp_path, Makefile="all:\n\t./configure\n", Kbuild=kbuild, wide__c="")
+    assert names(tmp_path) == ["wide"]
+
+
+def test_a_makefile_with_two_faces_shows_kbuilds(tmp_path: Path) -> None:
+    put(tmp_path, Makefile="ifneq ($(KERNELRELEASE),)\nobj-m := inner.o\nelse\nall: ; false\nendif\n", inner__c="")
+    assert names(tmp_path) == ["inner"]
+
+
+def test_what_a_module_includes_belongs_to_its_key(tmp_path: Path) -> None:
+    put(tmp_path, Makefile="obj-m := m.o other.o\n", m__c='#include "m.h"\n', m__h="int a;\n", other__c="")
+    (module, other) = discover(tmp_path)
+    before, beside = module.key(), other.key()
+    (tmp_path / "m.h").write_text("int b;\n")
+    assert module.key() != before
+    assert other.key() == beside
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, "holds no module"),
+        ({"Makefile": "all:\n"}, "holds no module"),
+        ({"Makefile": "obj-m := a.o\nifeq\n"}, "Makefile cannot be read by make"),
+    ],
+)
+def test_a_folder_without_a_module_says_what_was_expected(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    put(tmp_path, **files)
+    with pytest.raises(LabError, match=expected):
+        discover(tmp_path)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="is no folder"):
+        discover(tmp_path / "gone")
+
+
+def test_reading_a_makefile_shows_it_neither_our_files_nor_the_network(tmp_path: Path) -> None:
+    files = "obj-m := a.o\nobj-m += $(if $(wildcard /etc/passwd /root /home),files.o)\n"
+    network = "obj-m += $(if $(shell grep : /proc/net/route /proc/net/dev | grep -v lo:),net.o)\n"
+    assert names(put(tmp_path, Makefile=files + network)) == ["a"]
