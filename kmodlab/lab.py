@@ -19,6 +19,7 @@ from kmodlab.images import boot_image, image_path
 from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
+from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
 from kmodlab.vm import Vm, runtime_dir
 
 FILE = "lab.json"
@@ -33,6 +34,8 @@ class Order(BaseModel):
     """Of the modules."""
     only: list[str]
     kernels: dict[str, Resolved]
+    secureboot: bool = False
+    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +110,24 @@ class Lab:
         console = self.run.folder / "logs" / kernel / "console.log"
         console.parent.mkdir(parents=True, exist_ok=True)
         key = signing.chosen_key()
-        return Vm(resolved.kernel, boot_image(resolved), runtime_dir() / self.run.id / kernel, console, key.certificate)
+        folder, image = runtime_dir() / self.run.id / kernel, boot_image(resolved)
+        if self.order.secureboot:
+            return SecureVm(secure_kernel(resolved.kernel), signed_image(image), folder, console, key.certificate)
+        return Vm(resolved.kernel, image, folder, console, key.certificate)
 
 
-def plan(reports: Path, words: Iterable[str], folder: Path, only: Iterable[str], *, refresh: bool = False) -> Lab:
+def plan(
+    reports: Path, words: Iterable[str], folder: Path, only: Iterable[str], *, refresh: bool = False, secureboot: bool = False
+) -> Lab:
     """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
 
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
     kernels = select(words, inventory, default_fleet())
+    if secureboot:
+        for kernel in kernels:
+            secure_kernel(kernel)
     sources = {module.name: module for module in discover(folder)}
     entries = _entries(folder, sources)
     wanted = with_needs(only, entries) if (only := [name for word in only for name in word.split()]) else entries
@@ -126,7 +137,10 @@ def plan(reports: Path, words: Iterable[str], folder: Path, only: Iterable[str],
         raise LabError(problems[0])
     run = Run.create(reports)
     order = Order(
-        folder=folder.resolve(), only=only, kernels={key: each for key, each in found.items() if isinstance(each, Resolved)}
+        folder=folder.resolve(),
+        only=only,
+        kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
+        secureboot=secureboot,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(

@@ -54,7 +54,7 @@ class Worker:
         self.vm = lab.vm(kernel)
         self.release = lab.resolved(kernel).release
         self.guest = self.vm.guest()
-        self.key_known = lab.resolved(kernel).kernel.vm_firmware == "ovmf"
+        self.key_known = lab.order.secureboot or lab.resolved(kernel).kernel.vm_firmware == "ovmf"
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
 
