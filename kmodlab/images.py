@@ -22,10 +22,12 @@ from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Resolved
 
-Kind = Literal["build", "boot"]
+Kind = Literal["build", "boot", "machine"]
+"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on."""
 ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
+    "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
 }
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
@@ -94,7 +96,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
     packing = ("", "")
-    if kind == "boot":
+    if kind != "build":
         packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
     return digest(
         kind,
@@ -118,9 +120,9 @@ def build_root(resolved: Resolved) -> Path:
     return _image(resolved, "build") / "root"
 
 
-def boot_image(resolved: Resolved) -> BootImage:
+def boot_image(resolved: Resolved, kind: Literal["boot", "machine"] = "boot") -> BootImage:
     """The boot image of a kernel, made when it is not cached."""
-    return BootImage(_image(resolved, "boot"))
+    return BootImage(_image(resolved, kind))
 
 
 def ssh_key() -> Path:
@@ -139,7 +141,7 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
         if not target.exists():
             with filled(target) as folder:
                 _bootstrap(resolved, kind, folder)
-                if kind == "boot":
+                if kind != "build":
                     _pack(resolved, folder)
     return target
 
@@ -183,18 +185,12 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
 
 def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     release, version = resolved.release, resolved.version
-    if kind == "build":
-        return {
-            "root_kind": "build",
-            "kernel_headers_release": release,
-            "kernel_headers_packages": [f"linux-headers-{release}={version}"],
-        }
     return {
-        "root_kind": "boot",
+        "root_roles": ROLES[kind],
+        "kernel_headers_release": release,
+        "kernel_headers_packages": [f"linux-headers-{release}={version}"],
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}"],
-        # A backported kernel needs more of its suite (linux-base), which apt takes nothing from unless it is told to.
-        "kernel_image_default_release": next((s for s in resolved.kernel.kernel_suites if s.endswith("-backports")), ""),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +16,7 @@ from kmodlab import results, signing
 from kmodlab.cache import REPOSITORY, digest, write_aside
 from kmodlab.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.errors import LabError
-from kmodlab.images import boot_image, image_path
+from kmodlab.images import BootImage, boot_image, build_root
 from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
@@ -84,13 +85,28 @@ class Lab:
                 good[module.name] = module
         return list(good.values())
 
-    def build_root(self, kernel: str) -> Path:
-        """The build root of a kernel; it is there once the images stage has passed."""
-        return image_path(self.resolved(kernel), "build") / "root"
-
     def artefacts(self, kernel: str) -> Path:
-        """Where this run's signed modules and programs for a kernel are: modules/ and programs/."""
+        """A kernel's things in this run: modules/ and programs/, and links to its images, build and boot."""
         return self.run.folder / "artefacts" / kernel
+
+    def use_images(self, kernel: str) -> None:
+        """Make a kernel's images, or find them, and keep for this run which ones they are."""
+        folder, resolved = self.artefacts(kernel), self.resolved(kernel)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, image in (("build", build_root(resolved).parent), ("boot", boot_image(resolved).folder)):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(image)
+
+    def image(self, kernel: str, kind: Literal["build", "boot"]) -> Path:
+        """The folder of an image that the images stage has found; its name is its content key."""
+        link = self.artefacts(kernel) / kind
+        if not link.exists():
+            raise LabError(f"run {self.run.id} has no {kind} image of {kernel}: run playbooks/images.yml first")
+        return link.resolve()
+
+    def build_root(self, kernel: str) -> Path:
+        """The root in which a kernel's modules are built and signed."""
+        return self.image(kernel, "build") / "root"
 
     def write_inventory(self) -> Path:
         """An Ansible inventory of this run's kernels in its folder, with which each stage's playbook can be run alone."""
@@ -110,7 +126,7 @@ class Lab:
         console = self.run.folder / "logs" / kernel / "console.log"
         console.parent.mkdir(parents=True, exist_ok=True)
         key = signing.chosen_key()
-        folder, image = runtime_dir() / self.run.id / kernel, boot_image(resolved)
+        folder, image = runtime_dir() / self.run.id / kernel, BootImage(self.image(kernel, "boot"))
         if self.order.secureboot:
             return SecureVm(secure_kernel(resolved.kernel), signed_image(image), folder, console, key.certificate)
         return Vm(resolved.kernel, image, folder, console, key.certificate)

@@ -29,10 +29,9 @@ PROGRAM_LIMIT = 120.0
 def make_images(lab: Lab, kernel: str) -> bool:
     """Make a kernel's build root and boot image, or find them in the cache; True if any was made."""
     resolved = lab.resolved(kernel)
-    cached = all(images.image_path(resolved, kind).exists() for kind in images.ROLES)
-    root = images.build_root(resolved)
-    images.boot_image(resolved)
-    lab.run.note_kernel(kernel, compiler=build.compiler(root, resolved.release))
+    cached = all(images.image_path(resolved, kind).exists() for kind in ("build", "boot"))
+    lab.use_images(kernel)
+    lab.run.note_kernel(kernel, compiler=build.compiler(lab.build_root(kernel), resolved.release))
     return not cached
 
 
@@ -40,7 +39,7 @@ def build_modules(lab: Lab, kernel: str) -> bool:
     """Build a kernel's modules, each for its own verdict; True if anything was compiled."""
     resolved = lab.resolved(kernel)
     root, entries = lab.build_root(kernel), lab.modules(kernel)
-    key = images.image_key(resolved, "build")
+    key = lab.image(kernel, "build").name
     compiled = False
     for part in ("modules", "programs"):
         (lab.artefacts(kernel) / part).mkdir(parents=True, exist_ok=True)
