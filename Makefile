@@ -34,7 +34,7 @@ unit: setup  ## the fast tests, without a VM
 	$(run)pytest -q tests/unit
 
 molecule: setup  ## one Molecule scenario in a real VM: SCENARIO=default
-	$(run)kmodlab molecule $(SCENARIO)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(run)molecule test --scenario-name $(SCENARIO)
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench

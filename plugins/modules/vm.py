@@ -1,35 +1,43 @@
 #!/usr/bin/python
-"""A thin adapter: the virtual machine of one kernel of a kmodlab run, as a task."""
+"""A thin adapter: a virtual machine of the lab, as a task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: vm
-short_description: Start or stop the virtual machine of a kernel of a kmodlab run
+short_description: Start or stop a virtual machine of the lab
 description:
   - Starts QEMU with KVM where it truly runs, else emulating, from a snapshot right after boot where there is one.
   - SSH is forwarded from a free port on loopback; the options to reach it are in C(ssh_config).
+  - It is the machine of a kernel of a run, or an ordinary host whose state is in a folder of its own.
 options:
   state:
     description: C(started) does nothing to a machine that runs, C(stopped) nothing to one that does not.
     type: str
     default: started
     choices: [started, stopped]
-  run:
-    description: The run folder, which C(kmodlab matrix) made.
-    type: path
-    required: true
   kernel:
     description: A kernel's id, as in inventories/matrix.
     type: str
     required: true
+  run:
+    description: The run folder, which C(kmodlab matrix) made.
+    type: path
+  folder:
+    description: Where an ordinary host keeps its sockets and its console. Keep it short; a socket's path has 107 bytes.
+    type: path
 author: The kmodlab authors
 """
 
 EXAMPLES = """
-- name: Start the machine
+- name: Start the machine of a run
   kmodlab.lab.vm:
     run: reports/latest
+    kernel: 6.12-x86_64
+
+- name: Start an ordinary host
+  kmodlab.lab.vm:
+    folder: /tmp/host
     kernel: 6.12-x86_64
 """
 
@@ -53,25 +61,33 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "default": "started", "choices": ["started", "stopped"]},
-            "run": {"type": "path", "required": True},
             "kernel": {"type": "str", "required": True},
-        }
+            "run": {"type": "path"},
+            "folder": {"type": "path"},
+        },
+        required_one_of=[("run", "folder")],
+        mutually_exclusive=[("run", "folder")],
+        supports_check_mode=True,
     )
     from kmodlab.errors import LabError
     from kmodlab.lab import Lab
+    from kmodlab.machine import machine
     from kmodlab.stages import start_vm
 
+    kernel, run, folder = (module.params[name] for name in ("kernel", "run", "folder"))
     try:
-        lab = Lab.open(Path(module.params["run"]))
-        vm = lab.vm(module.params["kernel"])
-        was = vm.state
-        if module.params["state"] == "stopped":
-            vm.stop()
-            module.exit_json(changed=was is not None)
-        state = start_vm(lab, module.params["kernel"])
+        lab = Lab.open(Path(run)) if run else None
+        vm = lab.vm(kernel) if lab else machine(kernel, Path(folder))
+        was = vm.state is not None
+        want = module.params["state"] == "started"
+        if module.check_mode or not want:
+            if not module.check_mode:
+                vm.stop()
+            module.exit_json(changed=was != want)
+        state = start_vm(lab, kernel) if lab else vm.start()
     except LabError as problem:
         module.fail_json(msg=str(problem))
-    module.exit_json(changed=was is None, port=state.port, ssh_config=str(vm.ssh_config))
+    module.exit_json(changed=not was, port=state.port, ssh_config=str(vm.ssh_config))
 
 
 if __name__ == "__main__":
