@@ -104,11 +104,12 @@ class ModuleUnderTest:
         """Unload it, but not what it needs."""
         return self.guest.sh(f"exec rmmod {self.kname}", check=check, timeout=self.entry.limit)
 
-    def unload_all(self) -> Result:
-        """Unload it, where it is loaded, and what it needs."""
+    def clean_up(self) -> tuple[str, int]:
+        """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
         names = " ".join([self.kname, *(_kname(need.name) for need in reversed(self.needs))])
-        script = f'for m in {names}; do if grep -q "^$m " /proc/modules; then rmmod $m || exit 1; fi; done'
-        return self.guest.sh(script, check=False, timeout=self.entry.limit)
+        script = f'for m in {names}; do if grep -q "^$m " /proc/modules; then rmmod $m; fi; done; cat /proc/sys/kernel/tainted'
+        answer = self.guest.sh(script, timeout=self.entry.limit)
+        return answer.stderr.strip(), int(answer.stdout)
 
     def is_loaded(self) -> bool:
         """Whether the kernel lists it."""

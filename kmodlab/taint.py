@@ -64,12 +64,12 @@ def decode(value: int) -> list[Taint]:
 
 
 def judge(
-    before: int, after: int, *, signed: bool = False, key_known: bool = False, proprietary: bool = False
+    before: int, after: int, *, key_known: bool = False, proprietary: bool = False
 ) -> list[str]:
     """Why a module fails, by the taint before it was loaded and after it was unloaded; empty if it does not.
 
-    `signed`: the module carries a signature; `key_known`: the kernel can know its key (enrolled or built in),
-    without which even a signed module counts as unsigned. `proprietary`: the module declares no GPL licence.
+    `key_known`: the kernel can know the lab's key (enrolled or built in); without it even a signed module counts
+    as unsigned, and that says nothing of the module. `proprietary`: the module declares no GPL licence.
     """
     reasons = []
     if before & ~after:
@@ -79,8 +79,8 @@ def judge(
         )
     for taint in decode(after & ~before):
         fault = taint.fault
-        if taint == UNSIGNED and signed and key_known:
-            fault = "the module is signed, and yet the kernel did not accept the signature"
+        if taint == UNSIGNED and key_known:
+            fault = "the kernel knows the lab's key, and found no signature by it"
         if taint == PROPRIETARY and proprietary:
             fault = ""
         if fault:

@@ -57,6 +57,7 @@ class Worker:
         self.key_known = lab.order.secureboot or lab.resolved(kernel).kernel.vm_firmware == "ovmf"
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
+        self._tainted: int | None = None
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -114,9 +115,21 @@ class Worker:
             self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
         )
 
+    @property
+    def tainted(self) -> int:
+        """The taint before the next test: what the last look said."""
+        if self._tainted is None:
+            self._tainted = int(self.guest.sh("cat /proc/sys/kernel/tainted").stdout)
+        return self._tainted
+
+    @tainted.setter
+    def tainted(self, value: int) -> None:
+        self._tainted = value
+
     def restore(self) -> None:
         """Bring back the target as it was right after its boot, with the modules on it."""
         self.guest.log.close()
+        self._tainted = None
         self.vm.restore()
         self.guest = self.vm.guest()
         deploy(self.lab, self.kernel, self.guest)
@@ -244,14 +257,10 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 
 def _look(worker: Worker) -> Watch:
     try:
-        return Watch(worker.guest.log.mark(), _tainted(worker), _size(worker.vm.console))
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console))
     except GuestLostError:
         worker.restore()
-        return Watch(worker.guest.log.mark(), _tainted(worker), _size(worker.vm.console))
-
-
-def _tainted(worker: Worker) -> int:
-    return int(worker.guest.sh("cat /proc/sys/kernel/tainted").stdout)
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console))
 
 
 def _size(path: Path) -> int:
@@ -261,21 +270,20 @@ def _size(path: Path) -> int:
 def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | None:
     """What a test left behind: the first fault, after which the target has been brought back if it needed that."""
     try:
+        stuck, worker.tainted = cell.module.clean_up()
         records = worker.guest.log.since(watch.mark)
-        unloaded = cell.module.unload_all()
-        tainted = _tainted(worker)
     except (GuestLostError, AssertionError) as problem:
         return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
     findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
     cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps))
-    faults = taint.judge(watch.tainted, tainted, key_known=worker.key_known)
-    if findings or faults or unloaded.rc:
+    faults = taint.judge(watch.tainted, worker.tainted, key_known=worker.key_known)
+    if findings or faults or stuck:
         worker.restore()
     if findings:
         return Stage.LOG, f"{findings[0].kind}: {findings[0].headline}"
-    if unloaded.rc:
-        return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {unloaded.stderr.strip()}"
+    if stuck:
+        return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {stuck}"
     if faults:
         return Stage.LOG, faults[0]
     return None

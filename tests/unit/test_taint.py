@@ -56,11 +56,9 @@ def test_what_was_there_before_is_not_the_modules_fault_but_makes_blind() -> Non
     assert blind(4096 + 8192) == []
 
 
-def test_unsigned_is_a_fault_only_of_a_signed_module_whose_key_is_known() -> None:
+def test_unsigned_is_a_fault_where_the_kernel_can_know_the_key() -> None:
     assert judge(0, 4096 + 8192) == []
-    assert judge(0, 4096 + 8192, signed=True) == []
-    assert judge(0, 4096 + 8192, key_known=True) == []
-    (reason,) = judge(0, 4096 + 8192, signed=True, key_known=True)
+    (reason,) = judge(0, 4096 + 8192, key_known=True)
     assert "E (8192" in reason and "signature" in reason
 
 
