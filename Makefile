@@ -9,7 +9,7 @@ REFRESH ?=
 run := .venv/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit molecule bench report clean distclean
+.PHONY: help setup matrix test lint unit integration molecule bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -20,7 +20,7 @@ setup:
 matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, REFRESH=1
 	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(REFRESH),--refresh)
 
-test: lint unit molecule  ## every test that needs no more than this machine
+test: lint unit integration molecule  ## every test that needs no more than this machine
 
 lint: setup  ## style, types and data, without running anything
 	$(run)ruff check .
@@ -33,11 +33,14 @@ lint: setup  ## style, types and data, without running anything
 unit: setup  ## the fast tests, without a VM
 	$(run)pytest -q tests/unit
 
+integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
+	$(run)pytest -q tests/integration
+
 molecule: setup  ## one Molecule scenario in a real VM: SCENARIO=default
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(run)molecule test --scenario-name $(SCENARIO)
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
-	$(run)kmodlab bench
+	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(MODULES)"
 
 report: setup  ## show the newest results again
 	@$(run)kmodlab report

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, lab, report
+from kmodlab import __version__, bench, lab, report
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -76,6 +76,15 @@ def matrix(kernels: str, modules: str, only: str, secureboot: bool, refresh: boo
 def show_report(run: Path) -> None:
     """Show the results of a run again."""
     sys.exit(report.show(run, console).exit_status)
+
+
+@main.command("bench")
+@click.option("--kernels", default="", help="As for matrix.")
+@click.option("--modules", type=click.Path(path_type=Path), default=Path("examples"), help="As for matrix.")
+def show_bench(kernels: str, modules: Path) -> None:
+    """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
+    _need_tools()
+    bench.bench(kernels, modules, console)
 
 
 @main.command()

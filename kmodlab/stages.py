@@ -132,12 +132,14 @@ def _archive(folder: Path) -> bytes:
 
 def start_vm(lab: Lab, kernel: str) -> VmState:
     """Start a kernel's VM; a kernel whose VM does not start has its cells broken."""
+    progress.emit(lab.run.folder, kernel=kernel, stage="boot", state="start")
     try:
         state = lab.vm(kernel).start()
     except LabError as problem:
         lab.run.break_kernel(kernel, Stage.DEPLOY, str(problem))
         raise
     lab.run.note_kernel(kernel, accel=state.accel)
+    progress.emit(lab.run.folder, kernel=kernel, stage="boot", state="done")
     return state
 
 

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A fault for kmodlab to find: exit follows a NULL pointer. */
+#include <linux/module.h>
+
+static int __init fault_init(void)
+{
+	return 0;
+}
+module_init(fault_init);
+
+static void __exit fault_exit(void)
+{
+	int *volatile nowhere = NULL;
+
+	*nowhere = 1;
+}
+module_exit(fault_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A fault for kmodlab to find: exit follows a NULL pointer");

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A fault for kmodlab to find: init returns an error. */
+#include <linux/module.h>
+
+static int __init fault_init(void)
+{
+	return -ENODEV;
+}
+module_init(fault_init);
+
+static void __exit fault_exit(void)
+{
+}
+module_exit(fault_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A fault for kmodlab to find: init returns an error");

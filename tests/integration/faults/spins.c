@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A fault for kmodlab to find: init never gives the processor back. */
+#include <linux/module.h>
+#include <asm/processor.h>
+
+static int __init fault_init(void)
+{
+	for (;;)
+		cpu_relax();
+}
+module_init(fault_init);
+
+static void __exit fault_exit(void)
+{
+}
+module_exit(fault_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A fault for kmodlab to find: init never gives the processor back");
