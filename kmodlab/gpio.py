@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-FILES = "/sys/kernel/kmodlab_gpio"
+FILES = "/sys/devices/kmodlab_gpio"
 
 # sysfs wakes a poller only if it has read the file before, and the value may be there already: read, then
 # poll.
@@ -70,9 +70,7 @@ class SimulatedChip:
         self.guest.sh(f"insmod {self.guest.lab_modules}/kmodlab_gpio.ko label={self.chip}")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.guest.sh("rmmod kmodlab_gpio")
 
     def press(self, line: int) -> None:

@@ -55,9 +55,7 @@ def test_unload_while_suspended_wakes_the_device_first(module, guest):
     guest.sh(f"echo auto > {CONTROL}")
     guest.log.expect("devicemodel: suspend", since=mark)
     module.unload()
-    seen = calls(
-        guest, mark
-    )  # the driver core wakes the device, and lets it sleep again, before it removes it
+    seen = calls(guest, mark)  # the driver core wakes the device, and lets it sleep again, before it removes it
     assert seen.index("remove") == len(seen) - 1, seen
     assert "resume" in seen
     guest.sh("test ! -e /sys/devices/platform/devicemodel")

@@ -122,9 +122,7 @@ def test_what_cannot_be_had_is_refused(name, module, gpio, guest):
     # A line's number has 16 bits in the kernel: 65536 must not come out as 0, nor 65535 as "find by name".
     refused(module, guest, parameters(gpio, led=65536), "needs chip=")
     refused(module, guest, parameters(gpio, led=65535), "needs chip=")
-    refused(
-        module, guest, parameters(gpio, led=offsets["button_up"]), f"cannot have line {offsets['button_up']} "
-    )
+    refused(module, guest, parameters(gpio, led=offsets["button_up"]), f"cannot have line {offsets['button_up']} ")
     module.load(parameters(gpio))  # nothing of all that is left: the lines are free
     module.unload()
 

@@ -80,9 +80,7 @@ def test_what_is_no_key_is_refused(vkbd, guest):
         ("+34 -34", "Invalid"),
         ("1" * 129, "too long"),
     ):
-        result = guest.sh(
-            f"LC_ALL=C printf %s '{text}' | dd of=/dev/vinput0 bs=4096 status=none", check=False
-        )
+        result = guest.sh(f"LC_ALL=C printf %s '{text}' | dd of=/dev/vinput0 bs=4096 status=none", check=False)
         assert result.rc != 0 and error in result.stderr, (text, result)
     assert guest.sh("cat /dev/vinput0").stdout == "+0\n", "a refused text is no event"
 
@@ -103,12 +101,8 @@ def test_unknown_kinds_and_ids_are_refused(loaded, guest):
 
 @pytest.mark.module("vkbd")
 def test_ids_are_given_anew(vkbd, guest):
-    guest.sh(
-        f"echo vkbd > {CLASS}/export; test -c /dev/vinput1; echo 0 > {CLASS}/unexport; test ! -e /dev/vinput0"
-    )
-    guest.sh(
-        f"echo vkbd > {CLASS}/export; test -c /dev/vinput0; echo 1 > {CLASS}/unexport; test ! -e /dev/vinput1"
-    )
+    guest.sh(f"echo vkbd > {CLASS}/export; test -c /dev/vinput1; echo 0 > {CLASS}/unexport; test ! -e /dev/vinput0")
+    guest.sh(f"echo vkbd > {CLASS}/export; test -c /dev/vinput0; echo 1 > {CLASS}/unexport; test ! -e /dev/vinput1")
 
 
 @pytest.mark.module("vkbd")

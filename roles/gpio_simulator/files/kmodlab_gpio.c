@@ -4,7 +4,7 @@
  *
  * Debian's kernels for x86 have GPIOLIB, but none of the kernel's own simulated
  * chips. This one has eight lines, each an input to the kernel until a driver
- * makes it an output. The file /sys/kernel/kmodlab_gpio/lineN is the far end of
+ * makes it an output. The file /sys/devices/kmodlab_gpio/lineN is the far end of
  * the wire of line N:
  *
  *	write 0 or 1	drive the wire. On an input an edge interrupts, for real:
@@ -18,11 +18,11 @@
  * The chip cannot be unloaded while a driver holds one of its lines.
  */
 #include <linux/bitmap.h>
+#include <linux/device.h>
 #include <linux/gpio/driver.h>
 #include <linux/irq.h>
 #include <linux/irq_work.h>
 #include <linux/irqdomain.h>
-#include <linux/kobject.h>
 #include <linux/module.h>
 #include <linux/spinlock.h>
 #include <linux/sysfs.h>
@@ -43,7 +43,7 @@ static unsigned long rising, falling; /* edges that interrupt */
 static unsigned long unmasked;
 static unsigned long pending; /* edges that irq_work has yet to deliver */
 
-static struct kobject *directory;
+static struct device *board; /* what the chip is on: 5.10 falls over a chip that is on nothing */
 static struct kernfs_node *nodes[LINES]; /* who polls lineN waits here */
 
 static struct gpio_chip chip;
@@ -217,14 +217,14 @@ static struct gpio_chip chip = {
 	.set = chip_set,
 };
 
-static struct kobj_attribute line_files[LINES];
+static struct device_attribute line_files[LINES];
 
-static ssize_t line_show(struct kobject *kobj, struct kobj_attribute *file, char *buf)
+static ssize_t line_show(struct device *dev, struct device_attribute *file, char *buf)
 {
 	return sysfs_emit(buf, "%d\n", chip_get(&chip, file - line_files));
 }
 
-static ssize_t line_store(struct kobject *kobj, struct kobj_attribute *file, const char *buf,
+static ssize_t line_store(struct device *dev, struct device_attribute *file, const char *buf,
 			  size_t count)
 {
 	bool high;
@@ -239,61 +239,62 @@ static ssize_t line_store(struct kobject *kobj, struct kobj_attribute *file, con
 #define LINE_FILE(n) \
 	{ .attr = { .name = "line" #n, .mode = 0600 }, .show = line_show, .store = line_store }
 
-static struct kobj_attribute line_files[LINES] = {
+static struct device_attribute line_files[LINES] = {
 	LINE_FILE(0), LINE_FILE(1), LINE_FILE(2), LINE_FILE(3),
 	LINE_FILE(4), LINE_FILE(5), LINE_FILE(6), LINE_FILE(7),
 };
 
-static void remove_files(void)
+static void remove_board(void)
 {
 	unsigned int line;
 
 	for (line = 0; line < LINES; line++)
 		sysfs_put(nodes[line]);
-	kobject_put(directory); /* removes the files, and waits for who is in them */
+	root_device_unregister(board); /* removes the files, and waits for who is in them */
 }
 
-static int create_files(void)
+static int create_board(void)
 {
 	unsigned int line;
 	int err;
 
-	directory = kobject_create_and_add("kmodlab_gpio", kernel_kobj);
-	if (!directory)
-		return -ENOMEM;
+	board = root_device_register("kmodlab_gpio");
+	if (IS_ERR(board))
+		return PTR_ERR(board);
 
 	for (line = 0; line < LINES; line++) {
-		err = sysfs_create_file(directory, &line_files[line].attr);
+		err = device_create_file(board, &line_files[line]);
 		if (err) {
-			remove_files();
+			remove_board();
 			return err;
 		}
-		nodes[line] = sysfs_get_dirent(directory->sd, line_files[line].attr.name);
+		nodes[line] = sysfs_get_dirent(board->kobj.sd, line_files[line].attr.name);
 	}
 	return 0;
 }
 
 static int __init kmodlab_gpio_init(void)
 {
-	int err = create_files(); /* first: the chip's outputs notify who polls them */
+	int err = create_board(); /* first: the chip's outputs notify who polls them */
 
 	if (err)
 		return err;
 
 	chip.label = label;
+	chip.parent = board;
 	gpio_irq_chip_set_chip(&chip.irq, &irqchip);
 	chip.irq.handler = handle_edge_irq;
 	chip.irq.default_type = IRQ_TYPE_NONE;
 	err = gpiochip_add_data(&chip, NULL);
 	if (err)
-		remove_files();
+		remove_board();
 	return err;
 }
 
 static void __exit kmodlab_gpio_exit(void)
 {
 	gpiochip_remove(&chip);
-	remove_files();
+	remove_board();
 }
 
 module_init(kmodlab_gpio_init);
