@@ -18,7 +18,6 @@ from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.lab import Lab
 from kmodlab.results import Check, Stage, Verdict
-from kmodlab.vm import VmState
 
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
@@ -130,17 +129,12 @@ def _archive(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def start_vm(lab: Lab, kernel: str) -> VmState:
-    """Start a kernel's VM; a kernel whose VM does not start has its cells broken."""
-    progress.emit(lab.run.folder, kernel=kernel, stage="boot", state="start")
-    try:
-        state = lab.vm(kernel).start()
-    except LabError as problem:
-        lab.run.break_kernel(kernel, Stage.DEPLOY, str(problem))
-        raise
-    lab.run.note_kernel(kernel, accel=state.accel)
-    progress.emit(lab.run.folder, kernel=kernel, stage="boot", state="done")
-    return state
+def boot(lab: Lab, kernel: str) -> bool:
+    """Start a kernel's VM; True where it did not run."""
+    vm = lab.vm(kernel)
+    was = vm.state
+    lab.run.note_kernel(kernel, accel=vm.start().accel)
+    return was is None
 
 
 def deploy_to_vm(lab: Lab, kernel: str) -> bool:
@@ -166,24 +160,26 @@ def verify(lab: Lab, kernel: str) -> bool:
     return False
 
 
-def guarded(lab: Lab, kernel: str, stage: Stage, work: Callable[[Lab, str], bool]) -> bool:
-    """Run a stage; what breaks it is written down for every cell of the kernel before it is raised again."""
-    progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="start")
-    try:
-        changed = work(lab, kernel)
-    except (LabError, OSError) as problem:
-        lab.run.break_kernel(kernel, stage, str(problem))
-        progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="fail", text=str(problem))
-        raise
-    progress.emit(lab.run.folder, kernel=kernel, stage=stage.value, state="done")
-    return changed
-
-
 STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
     "images": (Stage.BUILD, make_images),
     "build": (Stage.BUILD, build_modules),
     "sign": (Stage.SIGN, sign_modules),
+    "boot": (Stage.DEPLOY, boot),
     "deploy": (Stage.DEPLOY, deploy_to_vm),
     "verify": (Stage.LOAD, verify),
 }
-"""By the names of their playbooks."""
+"""By the names of their playbooks: the stage of a cell that suffers when it breaks, and the work."""
+
+
+def run_stage(lab: Lab, kernel: str, name: str) -> bool:
+    """Run a stage for a kernel; what breaks it is written down for every cell of the kernel before it is raised again."""
+    stage, work = STAGES[name]
+    progress.emit(lab.run.folder, kernel=kernel, stage=name, state="start")
+    try:
+        changed = work(lab, kernel)
+    except (LabError, OSError) as problem:
+        lab.run.break_kernel(kernel, stage, str(problem))
+        progress.emit(lab.run.folder, kernel=kernel, stage=name, state="fail", text=str(problem))
+        raise
+    progress.emit(lab.run.folder, kernel=kernel, stage=name, state="done")
+    return changed

@@ -52,12 +52,12 @@ def main() -> None:
     )
     from kmodlab.errors import LabError
     from kmodlab.lab import Lab
-    from kmodlab.stages import STAGES, guarded
+    from kmodlab.stages import run_stage
 
     try:
         lab = Lab.open(Path(module.params["run"]))
-        changed = guarded(lab, module.params["kernel"], *STAGES[module.params["name"]])
-    except LabError as problem:
+        changed = run_stage(lab, module.params["kernel"], module.params["name"])
+    except (LabError, OSError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(changed=changed)
 

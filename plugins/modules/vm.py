@@ -72,7 +72,7 @@ def main() -> None:
     from kmodlab.errors import LabError
     from kmodlab.lab import Lab
     from kmodlab.machine import machine
-    from kmodlab.stages import start_vm
+    from kmodlab.stages import run_stage
 
     kernel, run, folder = (module.params[name] for name in ("kernel", "run", "folder"))
     try:
@@ -84,8 +84,10 @@ def main() -> None:
             if not module.check_mode:
                 vm.stop()
             module.exit_json(changed=was != want)
-        state = start_vm(lab, kernel) if lab else vm.start()
-    except LabError as problem:
+        if lab:
+            run_stage(lab, kernel, "boot")
+        state = vm.start()
+    except (LabError, OSError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(changed=not was, port=state.port, ssh_config=str(vm.ssh_config))
 
