@@ -1,0 +1,95 @@
+"""Bad input: one line that names the thing and the mend, exit status 2, no traceback, and nothing left running."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from kmodlab.cache import REPOSITORY, cache_dir
+
+
+def kmodlab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kmodlab", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "Makefile").write_text("obj-m := one.o\n")
+    (folder / "one.c").write_text("")
+    return folder
+
+
+def refused(answer: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert answer.returncode == 2, answer.stdout + answer.stderr
+    (line,) = answer.stderr.strip().splitlines()
+    assert line.startswith("kmodlab: ")
+    for word in words:
+        assert word in line, line
+
+
+def test_an_unknown_kernel_is_named_with_those_there_are(modules: Path) -> None:
+    refused(kmodlab("matrix", "--kernels", "4.4", "--modules", str(modules)), "'4.4'", "6.12-x86_64")
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    refused(kmodlab("matrix", "--modules", str(tmp_path / "gone")), "gone", "is no folder")
+
+
+def test_a_folder_without_a_module(tmp_path: Path) -> None:
+    refused(kmodlab("matrix", "--modules", str(tmp_path)), str(tmp_path), "holds no module")
+
+
+def test_a_module_that_is_not_there(modules: Path) -> None:
+    refused(kmodlab("matrix", "--modules", str(modules), "--only", "won"), "ONLY", "'won'", "'one'")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "words"),
+    [
+        ("schema: 1\nmodules:\n  one: {limitt: 3}\n", ("modules.one", "limitt", "limit")),
+        ("schema: 1\nmodules:\n  two: {}\n", ("two",)),
+        ("schema: [\n", ("YAML",)),
+    ],
+)
+def test_a_broken_catalog_names_file_and_key(modules: Path, catalog: str, words: tuple[str, ...]) -> None:
+    (modules / "catalog.yml").write_text(catalog)
+    refused(kmodlab("matrix", "--modules", str(modules)), "catalog.yml", *words)
+
+
+def test_no_network_and_nothing_cached(modules: Path) -> None:
+    nowhere = "http://127.0.0.1:9/debian"
+    answer = kmodlab("matrix", "--modules", str(modules), KMODLAB_MIRROR=nowhere, KMODLAB_SECURITY_MIRROR=nowhere)
+    refused(answer, "127.0.0.1:9", "check the network")
+
+
+def test_a_second_run_at_the_same_time(modules: Path) -> None:
+    with FileLock(cache_dir() / "run.lock"):
+        refused(kmodlab("matrix", "--modules", str(modules)), "another run", "XDG_CACHE_HOME")
+
+
+def test_a_cache_that_cannot_be_written(modules: Path) -> None:
+    refused(kmodlab("matrix", "--modules", str(modules), XDG_CACHE_HOME="/proc/nowhere"), "/proc/nowhere", "XDG_CACHE_HOME")
+
+
+def test_a_report_of_no_run(tmp_path: Path) -> None:
+    refused(kmodlab("report", str(tmp_path)), str(tmp_path))
+
+
+def test_help_says_what_there_is() -> None:
+    answer = kmodlab("matrix", "--help")
+    assert answer.returncode == 0
+    assert "--kernels" in answer.stdout
+
+
+def test_make_help_lists_every_entry_point() -> None:
+    answer = subprocess.run(["make", "-C", str(REPOSITORY), "help"], capture_output=True, text=True, check=True)
+    for target in ("matrix", "test", "lint", "unit", "molecule", "bench", "clean", "distclean"):
+        assert f"make {target}" in answer.stdout
