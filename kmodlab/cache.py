@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -78,9 +79,9 @@ def filled(target: Path) -> Iterator[Path]:
         remove_tree(target)
         aside.rename(target)
     except OSError as problem:
-        raise LabError(
-            f"cannot write {target}: {problem.strerror or problem}; free some space or set XDG_CACHE_HOME"
-        ) from problem
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LabError(f"cannot write {target}: {problem.strerror}; free some space or set XDG_CACHE_HOME") from problem
     finally:
         remove_tree(aside)
 

@@ -139,11 +139,44 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
     target = image_path(resolved, kind)
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
-            with filled(target) as folder:
-                _bootstrap(resolved, kind, folder)
-                if kind != "build":
-                    _pack(resolved, folder)
+            if os.geteuid() == 0:
+                _make(resolved, kind, target)
+            else:
+                _make_by_sudo(resolved, kind)
     return target
+
+
+def _make(resolved: Resolved, kind: Kind, target: Path) -> None:
+    with filled(target) as folder:
+        _bootstrap(resolved, kind, folder)
+        if kind != "build":
+            _pack(resolved, folder)
+
+
+def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
+    """A root's files have many owners and its roles run in a chroot: both need root, and nothing else of the lab does."""
+    passed_on = ("XDG_CACHE_HOME", "HOME", "http_proxy", "https_proxy")
+    settings = [f"{name}={os.environ[name]}" for name in passed_on if name in os.environ]
+    command = ["sudo", "-n", "env", *settings, sys.executable, "-m", "kmodlab.images", kind]
+    try:
+        answer = subprocess.run(command, input=resolved.model_dump_json(), capture_output=True, text=True, check=False)
+    except FileNotFoundError as problem:
+        raise LabError("making images needs root, and there is no sudo: run make as root once") from problem
+    if answer.returncode:
+        said = answer.stderr.strip().splitlines()[-1:] or ["no word"]
+        raise LabError(f"making images needs root: `sudo -n` says: {said[0]}; allow it, or run make as root once")
+
+
+def main() -> None:
+    """Make one image, as root on behalf of a user: `python -m kmodlab.images KIND` with the kernel's JSON on standard input."""
+    resolved, kind = Resolved.model_validate_json(sys.stdin.read()), next(each for each in ROLES if each == sys.argv[1])
+    target = image_path(resolved, kind)
+    try:
+        _make(resolved, kind, target)
+    except LabError as problem:
+        sys.exit(str(problem))
+    for path in (target, *(target.iterdir() if kind != "build" else ())):
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
 
 def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
@@ -222,7 +255,7 @@ def _initrd(root: Path, release: str, folder: Path) -> None:
     (tree / "init").write_text(INIT)
     (tree / "init").chmod(0o755)
     order = []
-    modules = root / "usr/lib/modules" / release
+    modules = root / "lib/modules" / release  # bullseye has no merged /usr
     soft = [name for name in SOFT_MODULES if next(modules.rglob(f"{name}.ko*"), None)]
     for path in module_closure(modules, (*soft, *ROOT_MODULES)):
         name = path.name.split(".ko")[0] + ".ko"
@@ -294,3 +327,7 @@ def _reason(what: str, output: str, log: Path | None) -> str:
         return f"{what} could not be made: no space left on device; free some, or set XDG_CACHE_HOME to a larger disk"
     errors = [line for line in output.splitlines() if line.startswith(("E:", "fatal:", "[ERROR]"))] or output.splitlines()[-1:]
     return f"{what} could not be made: {errors[0] if errors else 'no output'}{f' (all of it: {log})' if log else ''}"
+
+
+if __name__ == "__main__":
+    main()

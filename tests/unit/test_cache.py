@@ -27,6 +27,13 @@ def test_filled_leaves_nothing_of_a_maker_that_failed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_says_what_was_written_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="image: No space left.*XDG_CACHE_HOME"), filled(tmp_path / "image"):
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_filled_replaces_what_a_killed_maker_left(tmp_path: Path) -> None:
     (tmp_path / "image.part").mkdir()
     (tmp_path / "image.part/half").write_text("")
