@@ -28,9 +28,9 @@ def test_filled_leaves_nothing_of_a_maker_that_failed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_says_what_was_written_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="image: No space left.*XDG_CACHE_HOME"), filled(tmp_path / "image"):
-        with Path("/dev/full").open("w") as full:
-            full.write("x")
+    wanted = pytest.raises(LabError, match=r"image: No space left.*XDG_CACHE_HOME")
+    with wanted, filled(tmp_path / "image"), Path("/dev/full").open("w") as full:
+        full.write("x")
     assert list(tmp_path.iterdir()) == []
 
 
