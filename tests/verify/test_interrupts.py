@@ -34,9 +34,12 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def gpio(guest):
+def gpio(guest, module):
+    """The chip. It cannot go while the module holds its lines, so the module goes first, however the test ended."""
     with SimulatedChip(guest) as chip:
         yield chip
+        if module.is_loaded():
+            module.unload()
 
 
 def parameters(gpio, **other):
@@ -46,11 +49,9 @@ def parameters(gpio, **other):
 
 @pytest.fixture
 def buttons(module, gpio):
-    """The module, loaded on the chip's lines."""
+    """The chip, with the module loaded on its lines."""
     module.load(parameters(gpio))
-    yield gpio
-    if module.is_loaded():
-        module.unload()
+    return gpio
 
 
 def interrupts(guest, name):
