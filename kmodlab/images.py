@@ -184,9 +184,6 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     root = folder / "root"
     variables = folder / "vars.json"
     variables.write_text(json.dumps(_role_variables(resolved, kind)))
-    pin = f"Package: linux-*\nPin: version {resolved.version}\nPin-Priority: 1001\n"
-    preferences = folder / "preferences"
-    preferences.write_text(pin)
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
@@ -201,7 +198,6 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
         "--dpkgopt=force-unsafe-io",
-        f'--setup-hook=mkdir -p "$1"/etc/apt/preferences.d && cp {preferences} "$1"/etc/apt/preferences.d/kmodlab',
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
@@ -213,15 +209,18 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log",
     )
     variables.unlink()
-    preferences.unlink()
 
 
 def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     release, version = resolved.release, resolved.version
+    # Packages of a backports suite are taken only when asked for, and so is what they need of it.
+    backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith("-backports")), "")
     return {
         "root_roles": ROLES[kind],
         "kernel_headers_release": release,
         "kernel_headers_packages": [f"linux-headers-{release}={version}"],
+        "kernel_headers_default_release": backports,
+        "kernel_image_default_release": backports,
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}"],
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),

@@ -14,7 +14,13 @@ from kmodlab.cache import REPOSITORY, cache_dir
 def kmodlab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kmodlab", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False, env={**os.environ, **environment}
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
