@@ -52,6 +52,9 @@ static int __init hello_5_init(void)
 	for (i = 0; i < ARRAY_SIZE(myintarray); i++)
 		pr_info("myintarray[%d] = %d\n", i, myintarray[i]);
 	pr_info("got %u arguments for myintarray.\n", arguments);
+
+	/* From now on it says how many elements the file in sysfs shows: all. */
+	arguments = ARRAY_SIZE(myintarray);
 	return 0;
 }
 

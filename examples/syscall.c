@@ -2,7 +2,7 @@
 /*
  * syscall.c - Spy on a user: log each file that the user opens.
  *
- *	insmod syscall.ko uid=1000
+ *	insmod syscall_spy.ko uid=1000
  *
  * The way of the book was to put a function of one's own into sys_call_table,
  * the table of system calls. That has come to its end, on x86 at least: the

@@ -100,8 +100,7 @@ def test_killed_opener_frees_the_device(loaded, guest):
 
 def test_write_is_refused_and_logged(loaded, guest):
     mark = guest.log.mark()
-    result = guest.sh("echo hi > /dev/chardev", check=False)
-    assert result.rc != 0 and "Invalid argument" in result.stderr
+    assert guest.sh("echo hi > /dev/chardev", check=False).rc != 0
     guest.log.expect("chardev: sorry, writing is not supported", since=mark)
     guest.python(
         "import os; f = os.open('/dev/chardev', os.O_WRONLY)\n"

@@ -1,10 +1,10 @@
-"""syscall: the files that one user opens are logged, nobody else's; unloading restores the system call."""
+"""syscall_spy: the files that one user opens are logged, nobody else's; unloading restores the system call."""
 
 import re
 
 import pytest
 
-pytestmark = pytest.mark.module("syscall")
+pytestmark = pytest.mark.module("syscall_spy")
 
 AS_USER = """
 import ctypes, mmap, os, sys
@@ -64,7 +64,7 @@ def test_user_can_be_changed_while_it_spies(loaded, guest):
     mark = guest.log.mark()
     guest.python(f"""{AS_USER}
 for uid in (4242, 4243):
-    open("/sys/module/syscall/parameters/uid", "w").write(str(uid))
+    open("/sys/module/syscall_spy/parameters/uid", "w").write(str(uid))
     for user in (4242, 4243): assert as_user(user, opens(f"/tmp/{{uid}}")) == 0
 """)
     assert opened(guest, mark, 4242) == ["/tmp/4242"]
