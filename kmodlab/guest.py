@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -97,6 +98,59 @@ class Session:
         self._process.wait()
 
 
+class Shell:
+    """Runs shell scripts one after the other through one remote process: a session of its own costs each an emulated login."""
+
+    AGENT = """
+import json, subprocess, sys
+for line in sys.stdin:
+    job = json.loads(line)
+    command = ["timeout", "-k", "2", job["limit"], "sh", "-c", job["script"]]
+    done = subprocess.run(command, input=job["stdin"], capture_output=True, text=True, errors="replace")
+    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
+"""
+
+    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
+        self._connect = connect
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: Queue[bytes] = Queue()
+
+    def run(self, script: str, stdin: str, limit: float) -> Result:
+        """Run a script; GuestLostError when no answer comes within `limit` and a grace."""
+        if self._process is None:
+            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(self.AGENT)}"), Queue()
+            threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
+        job = json.dumps({"script": script, "stdin": stdin, "limit": f"{limit:g}"})
+        try:
+            assert self._process.stdin
+            self._process.stdin.write(job.encode() + b"\n")
+            self._process.stdin.flush()
+            answer = self._answers.get(timeout=limit + GRACE)
+        except Empty as problem:
+            self.close()
+            raise GuestLostError(f"no answer within {limit:g} s to: {script.strip().splitlines()[0]}") from problem
+        except OSError:
+            answer = b""
+        if not answer:
+            self.close()
+            raise GuestLostError(f"the connection was lost during: {script.strip().splitlines()[0]}")
+        return Result(*json.loads(answer))
+
+    @staticmethod
+    def _read(process: subprocess.Popen[bytes], answers: Queue[bytes]) -> None:
+        assert process.stdout
+        for line in process.stdout:
+            answers.put(line)
+        answers.put(b"")
+
+    def close(self) -> None:
+        """End the remote process; the next script starts another."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
 class GuestLog:
     """The target's kernel log, followed from now on. Nothing in it is ever cleared, and nothing is missed."""
 
@@ -169,20 +223,27 @@ class Guest:
     arch: str
     lab_modules: str = LAB_MODULES
     log: GuestLog = field(init=False)
+    _shell: Shell = field(init=False)
     _release: str = ""
 
     def __post_init__(self) -> None:
-        self.log = GuestLog(
-            lambda script: subprocess.Popen(
+        def connect(script: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
                 self._command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
-        )
+
+        self.log, self._shell = GuestLog(connect), Shell(connect)
 
     def __enter__(self) -> Guest:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End our connections to it."""
         self.log.close()
+        self._shell.close()
 
     def _command(self, script: str) -> list[str]:
         return ["ssh", "-F", str(self.ssh_config), self.name, "--", script]
@@ -193,26 +254,12 @@ class Guest:
         AssertionError, with all it printed, where it ends with another status than 0 (unless `check` is False) or
         not within `timeout` seconds; GuestLostError where the target does not answer.
         """
-        remote = f"exec timeout -k 2 {timeout:g} sh -c {shlex.quote(script)}"
-        try:
-            answer = subprocess.run(
-                self._command(remote),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=timeout + GRACE,
-            )
-        except subprocess.TimeoutExpired as problem:
-            raise GuestLostError(f"no answer within {timeout:g} s to: {script.strip().splitlines()[0]}") from problem
-        if answer.returncode == 255:
-            raise GuestLostError(f"the connection is lost: {answer.stderr.strip() or 'no word'}")
-        if answer.returncode in (124, 137):
+        answer = self._shell.run(script, stdin, timeout)
+        if answer.rc in (124, 137):
             raise AssertionError(f"did not end within {timeout:g} s: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
-        if check and answer.returncode:
-            raise AssertionError(f"status {answer.returncode} of: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
-        return Result(answer.returncode, answer.stdout, answer.stderr)
+        if check and answer.rc:
+            raise AssertionError(f"status {answer.rc} of: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
+        return answer
 
     def python(self, code: str, *, check: bool = True, timeout: float = 30, stdin: str = "") -> Result:
         """Run Python on the target; as sh()."""

@@ -27,6 +27,19 @@ state() {
 }
 """
 """What a module could leave behind. The shell's own patterns list it: no program is started for it."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A module of the lab's own that gives a machine hardware which it has not."""
+
+    sources: str
+    """From the repository's root."""
+    kname: str
+
+
+SIMULATORS = {"gpio": Simulator("roles/gpio_simulator/files", "kmodlab_gpio")}
+"""By what the catalog calls the hardware."""
 LOG_LINE_LIMIT = 10.0
 """Seconds that a promised log line may come after the command that brings it about."""
 
@@ -87,13 +100,20 @@ class ModuleUnderTest:
         """The folder of the built user programs on the target."""
         return target.PROGRAMS
 
-    def prepare(self) -> str:
-        """Shell commands that load what is needed, if it is not loaded."""
+    @property
+    def simulators(self) -> list[Simulator]:
+        """What stands in for the hardware that it asks for."""
+        return [SIMULATORS[hardware] for hardware in self.entry.hardware if hardware in SIMULATORS]
+
+    def prepare_kernel(self) -> str:
+        """Shell commands that load what it needs of the kernel's own modules, and the hardware's stand-ins."""
         lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
-        lines += [
-            f"grep -q '^{_kname(n.name)} ' /proc/modules || insmod {_ko(n.name)} {n.parameters} || exit 91" for n in self.needs
-        ]
-        return "\n".join(lines)
+        return "\n".join(lines + [_insmod(s.kname, f"{target.LAB_MODULES}/{s.kname}.ko") for s in self.simulators])
+
+    def prepare(self) -> str:
+        """Shell commands that load all it needs, as far as that is not loaded."""
+        needs = [_insmod(_kname(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs]
+        return "\n".join([self.prepare_kernel(), *needs])
 
     def load(self, *parameters: str, check: bool = True) -> Result:
         """Load it, after what it needs, with parameters as one would type them."""
@@ -106,7 +126,8 @@ class ModuleUnderTest:
 
     def clean_up(self) -> tuple[str, int]:
         """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
-        names = " ".join([self.kname, *(_kname(need.name) for need in reversed(self.needs))])
+        needs = (_kname(need.name) for need in reversed(self.needs))
+        names = " ".join([self.kname, *needs, *(simulator.kname for simulator in self.simulators)])
         script = f'for m in {names}; do if grep -q "^$m " /proc/modules; then rmmod $m; fi; done; cat /proc/sys/kernel/tainted'
         answer = self.guest.sh(script, timeout=self.entry.limit)
         return answer.stderr.strip(), int(answer.stdout)
@@ -142,7 +163,7 @@ class LifeCycle:
         module, log = self.module, self.module.guest.log
         mark = log.mark()
         script = f"""{STATE}
-{"modprobe -a " + " ".join(module.in_tree) + " || exit 90" if module.in_tree else ""}
+{module.prepare_kernel()}
 state before
 {module.prepare()}
 echo "== insmod"
@@ -274,6 +295,10 @@ def _state(sections: dict[str, list[str]], when: str) -> State:
         entries=frozenset(sections[f"{when} entries"]),
         interrupts=frozenset(sections[f"{when} interrupts"]),
     )
+
+
+def _insmod(kname: str, arguments: str) -> str:
+    return f"grep -q '^{kname} ' /proc/modules || insmod {arguments} || exit 91"
 
 
 def _kname(name: str) -> str:

@@ -17,10 +17,14 @@ from kmodlab.catalog import Module
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.lab import Lab
+from kmodlab.life_cycle import SIMULATORS
+from kmodlab.modules import discover
 from kmodlab.results import Check, Stage, Verdict
 
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
+PARTS = ("modules", "programs", "lab-modules")
+"""What a target gets, by folder."""
 PROGRAM_LIMIT = 120.0
 """Seconds that compiling one user program may take."""
 
@@ -40,7 +44,7 @@ def build_modules(lab: Lab, kernel: str) -> bool:
     root, entries = lab.build_root(kernel), lab.modules(kernel)
     key = lab.image(kernel, "build").name
     compiled = False
-    for part in ("modules", "programs"):
+    for part in PARTS:
         (lab.artefacts(kernel) / part).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
@@ -69,7 +73,19 @@ def build_modules(lab: Lab, kernel: str) -> bool:
 
     start_time = time.time()
     build.build(root, key, resolved.release, [lab.sources[entry.name] for entry in entries], done)
+    _lab_modules(lab, kernel, root, key)
     return compiled
+
+
+def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
+    """Build the modules by which the lab gives a kernel hardware that its machine has not."""
+    resolved = lab.resolved(kernel)
+    for hardware in set(resolved.kernel.vm_offers) & set(SIMULATORS):
+        sources = discover(REPOSITORY / SIMULATORS[hardware].sources)
+        for result in build.build(root, root_key, resolved.release, sources).values():
+            if not result.built.ok:
+                raise LabError(f"kernel {kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")
+            shutil.copyfile(result.ko, lab.artefacts(kernel) / "lab-modules" / result.ko.name)
 
 
 def _programs(lab: Lab, kernel: str, root: Path, root_key: str, entry: Module) -> str:
@@ -98,6 +114,7 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
         return False
     key = signing.chosen_key()
     modules = {entry.name: lab.artefacts(kernel) / "modules" / f"{entry.name}.ko" for entry in entries}
+    modules |= {ko.name: ko for ko in (lab.artefacts(kernel) / "lab-modules").glob("*.ko")}
     store = cache_dir() / "signed"
     store.mkdir(exist_ok=True)
     signed = {name: store / f"{name}-{digest(ko, key.certificate)}.ko" for name, ko in modules.items()}
@@ -107,7 +124,8 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
         write_aside(signed[name], modules[name].read_bytes())
     for name, ko in modules.items():
         shutil.copyfile(signed[name], ko)
-        lab.run.record(kernel, name, Stage.SIGN, Verdict.PASS)
+    for entry in entries:
+        lab.run.record(kernel, entry.name, Stage.SIGN, Verdict.PASS)
     return bool(missing)
 
 
@@ -123,9 +141,8 @@ def deploy(lab: Lab, kernel: str, target: Guest) -> None:
 def _archive(folder: Path) -> bytes:
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in ("modules", "programs", "lab-modules"):
-            if (folder / name).is_dir():
-                tar.add(folder / name, arcname=name)
+        for name in PARTS:
+            tar.add(folder / name, arcname=name)
     return buffer.getvalue()
 
 

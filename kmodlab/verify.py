@@ -128,7 +128,7 @@ class Worker:
 
     def restore(self) -> None:
         """Bring back the target as it was right after its boot, with the modules on it."""
-        self.guest.log.close()
+        self.guest.close()
         self._tainted = None
         self.vm.restore()
         self.guest = self.vm.guest()
@@ -226,7 +226,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
-        worker.guest.log.close()
+        worker.guest.close()
 
 
 @pytest.fixture
