@@ -200,6 +200,7 @@ exit 0"""
             self._check(
                 Stage.LOAD, name, sysfs.get(name, "") == told, f"/sys/module says '{sysfs.get(name, '')}', the file '{told}'"
             )
+        self._check(Stage.LOAD, "signer", bool(modinfo(self.ko, "signer")), "modinfo names no signer")
         unsigned = self.key_known and "E" in sysfs.get("taint", "")
         self._check(
             Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)"
