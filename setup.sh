@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 # What each command needs beyond a minimal Debian: QEMU and its firmware, image makers, the sandbox, module tools.
 packages="bubblewrap cpio debian-archive-keyring erofs-utils kmod make mmdebstrap openssh-client ovmf python3-venv
-qemu-system-x86 uidmap xz-utils zstd"
+qemu-system-x86 sbsigntool zstd"
 
 fail() {
 	echo "kmodlab: $*" >&2

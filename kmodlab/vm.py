@@ -26,7 +26,7 @@ from qemu.qmp.protocol import ConnectError
 
 from kmodlab import firmware
 from kmodlab.accelerator import accelerator, qemu_version
-from kmodlab.cache import cache_dir, digest, filled, locked, write_aside
+from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.images import BootImage
@@ -87,7 +87,11 @@ class Vm:
         snapshot = self._snapshot()
         with locked(snapshot.name, wait=600, busy=f"another kmodlab has been booting {self.kernel.id} for ten minutes"):
             if snapshot.exists():
-                return self._restore(snapshot)
+                try:
+                    return self._restore(snapshot)
+                except LabError:
+                    # Saved by another processor, or damaged: a boot will do.
+                    remove_tree(snapshot)
             state = self._launch(restored=False)
             with self._stopped_on_error():
                 self._await_ssh(self.kernel.vm_boot_limit)
@@ -96,15 +100,8 @@ class Vm:
         return state
 
     def restore(self) -> VmState:
-        """Throw the VM away and bring back the state right after its boot; boots where the snapshot will not do."""
+        """Throw the VM away and bring back the state right after its boot."""
         self.stop()
-        snapshot = self._snapshot()
-        if snapshot.exists():
-            try:
-                return self._restore(snapshot)
-            except LabError:
-                shutil.rmtree(snapshot, ignore_errors=True)
-                self.stop()
         return self.start()
 
     def stop(self) -> None:
@@ -194,7 +191,12 @@ class Vm:
         if answer.returncode:
             raise LabError(f"VM {self.kernel.id}: QEMU does not start: {answer.stderr.strip().splitlines()[-1:] or ['no word']}")
         pid = int((self.folder / "pid").read_text())
-        state = VmState(pid=pid, port=self._ssh_port(), accel=accelerator(self.kernel, self.image), restored=restored)
+        try:
+            port = self._ssh_port()
+        except BaseException:
+            _end(pid, self.folder)
+            raise
+        state = VmState(pid=pid, port=port, accel=accelerator(self.kernel, self.image), restored=restored)
         write_aside(self.folder / "vm.json", state.model_dump_json())
         self._write_ssh_files(state.port)
         return state
