@@ -20,6 +20,7 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,7 @@ Algorithm = Literal["rsa-3072", "rsa-2048", "ecdsa-p384"]
 """Debian's 5.10 and 6.1 know no ECDSA, so the lab takes RSA; some firmware takes no more than 2048 bits."""
 MODULE_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.2312.16.1.2")
 """Extended key usage "kernel modules": shim starts no boot loader or kernel that such a key signed."""
+PKCS7_DIGESTS = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
 YEARS = 10
 WARN_DAYS = 30
 LOCK_SECONDS = 60.0
@@ -92,14 +94,19 @@ def users_key(private: Path, certificate: Path, passphrase: str | None = None, c
 
     Raises LabError, one line that says what is wrong with which file.
     """
+    key = SigningKey(private.absolute(), certificate.absolute(), certificate_file(certificate, config), passphrase)
+    _check(key)
+    return key
+
+
+def certificate_file(certificate: Path, config: Path | None = None) -> Path:
+    """A certificate (PEM or DER) as a DER file, which is what firmware and mokutil take; kept with the user's settings."""
     folder = (config or config_dir()) / "certificates"
     read = _certificate(certificate)
     folder.mkdir(parents=True, exist_ok=True)
     der = folder / f"{read.fingerprint(hashes.SHA256()).hex()[:16]}.der"
     write_aside(der, read.public_bytes(serialization.Encoding.DER))
-    key = SigningKey(private.absolute(), certificate.absolute(), der, passphrase)
-    _check(key)
-    return key
+    return der
 
 
 def expiry_warning(certificate: Path, now: datetime.datetime | None = None) -> str | None:
@@ -140,12 +147,51 @@ def sign_modules(root: Path, release: str, modules: Sequence[Path], key: Signing
             write_aside(module, copy.read_bytes())
 
 
+def sign_here(modules: Sequence[Path], key: SigningKey, digest: str = "sha256") -> list[Path]:
+    """Sign module files in place on this machine: for modules of machines to which the key must not go.
+
+    Makes what sign-file makes. Those that the key has signed already are left alone; returns the others.
+    Raises LabError, and has then changed none.
+    """
+    _check(key)
+    certificate = _certificate(key.certificate)
+    signed = {module: _signed_here(_unsigned(module), key, digest) for module in modules if not _good(module, certificate)}
+    for module, content in signed.items():
+        write_aside(module, content)
+    return list(signed)
+
+
+def _signed_here(module: bytes, key: SigningKey, digest: str) -> bytes:
+    algorithms: dict[str, pkcs7.PKCS7HashTypes] = {each.name: each for each in PKCS7_DIGESTS}
+    if digest not in algorithms:
+        raise LabError(f"digest {digest} is unknown: take one of {', '.join(algorithms)}")
+    options = [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary]
+    options += [pkcs7.PKCS7Options.NoAttributes, pkcs7.PKCS7Options.NoCerts]
+    private = _private_key(key.private, key.passphrase)
+    builder = pkcs7.PKCS7SignatureBuilder().set_data(module)
+    builder = builder.add_signer(_certificate(key.certificate), private, algorithms[digest])
+    return signature.attached(module, builder.sign(serialization.Encoding.DER, options))
+
+
+def _good(module: Path, certificate: x509.Certificate) -> bool:
+    try:
+        signature.verify(module, certificate)
+    except signature.SignatureError:
+        return False
+    except OSError as problem:
+        raise LabError(f"module {module}: {problem.strerror}") from problem
+    return True
+
+
 def attach(module: Path, detached: Path, certificate: Path) -> None:
     """Append a detached signature (`sign-file -d`, DER) that was made elsewhere, once it is verified.
 
     Raises LabError; the module is then as it was.
     """
-    content = signature.attached(_unsigned(module), detached.read_bytes())
+    try:
+        content = signature.attached(_unsigned(module), detached.read_bytes())
+    except OSError as problem:
+        raise LabError(f"detached signature {detached}: {problem.strerror}; make it with `sign-file -d`") from problem
     with tempfile.TemporaryDirectory(prefix="kmodlab-sign-") as scratch:
         copy = Path(scratch) / module.name
         copy.write_bytes(content)
@@ -154,6 +200,15 @@ def attach(module: Path, detached: Path, certificate: Path) -> None:
         except signature.SignatureError as problem:
             raise LabError(f"{detached} is no signature of {module} by {certificate}: {problem}") from problem
     write_aside(module, content)
+
+
+def attach_all(modules: Sequence[Path], folder: Path, certificate: Path) -> list[Path]:
+    """Attach NAME.ko.p7s of a folder to each module that has not its good signature yet; returns those. Raises LabError."""
+    read = _certificate(certificate)
+    wanting = [module for module in modules if not _good(module, read)]
+    for module in wanting:
+        attach(module, folder / f"{module.name}.p7s", certificate)
+    return wanting
 
 
 def _private_folder(folder: Path) -> None:

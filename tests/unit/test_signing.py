@@ -416,6 +416,36 @@ def test_a_detached_signature_is_attached_once_it_is_verified(
     assert one.read_bytes() == signed
 
 
+@pytest.mark.parametrize("algorithm", ["rsa-2048", "ecdsa-p384"])
+def test_signing_here_makes_what_sign_file_makes(
+    root: Path, modules: list[Path], tmp_path: Path, algorithm: signing.Algorithm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = lab_key(tmp_path / "config", algorithm)
+    monkeypatch.setattr(sandbox, "run", FakeSignFile(key))
+    sign_modules(root, RELEASE, modules[:1], key)
+    assert signing.sign_here(modules, key, "sha512") == modules[1:]
+    signature.verify(modules[1], certificate(key.certificate))
+    if algorithm == "rsa-2048":  # ECDSA is never twice the same
+        assert signature.read_signature(modules[1]) == signature.read_signature(modules[0])
+    assert signing.sign_here(modules, key) == []
+
+
+def test_signing_here_replaces_the_key_that_was_before(key: SigningKey, modules: list[Path], tmp_path: Path) -> None:
+    signing.sign_here(modules, lab_key(tmp_path / "older", "rsa-2048"))
+    assert signing.sign_here(modules, key) == modules
+    signature.verify(modules[0], certificate(key.certificate))
+    assert signature.stripped(modules[0].read_bytes()) == MODULE
+
+
+def test_signing_here_changes_nothing_when_one_cannot_be_signed(key: SigningKey, modules: list[Path]) -> None:
+    modules[1].write_bytes(b"\xfd7zXZ\0")
+    with pytest.raises(LabError, match=r"two\.ko is not an ELF file"):
+        signing.sign_here(modules, key)
+    with pytest.raises(LabError, match="digest md5 is unknown"):
+        signing.sign_here(modules[:1], key, "md5")
+    assert modules[0].read_bytes() == MODULE
+
+
 # With the kernel's own tool, where a build root is at hand
 
 PROBE = 'MODULE_LICENSE("GPL");\nMODULE_DESCRIPTION("Loads, and does nothing");\n'
