@@ -36,6 +36,8 @@ class Order(BaseModel):
     only: list[str]
     kernels: dict[str, Resolved]
     secureboot: bool = False
+    quick: bool = False
+    """Life cycles only, no behaviour tests."""
     """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
 
 
@@ -133,7 +135,14 @@ class Lab:
 
 
 def plan(
-    reports: Path, words: Iterable[str], folder: Path, only: Iterable[str], *, refresh: bool = False, secureboot: bool = False
+    reports: Path,
+    words: Iterable[str],
+    folder: Path,
+    only: Iterable[str],
+    *,
+    refresh: bool = False,
+    secureboot: bool = False,
+    quick: bool = False,
 ) -> Lab:
     """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
 
@@ -157,12 +166,13 @@ def plan(
         only=only,
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         secureboot=secureboot,
+        quick=quick,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(
         [_kernel(kernel, found[kernel.id]) for kernel in kernels],
         [_module_info(sources[entry.name], entry, folder) for entry in wanted],
-        [cell for kernel in kernels for cell in _cells(kernel, wanted)],
+        [cell for kernel in kernels for cell in _cells(kernel, wanted, quick)],
     )
     for kernel in kernels:
         if isinstance(problem := found[kernel.id], LabError):
@@ -181,12 +191,14 @@ def _kernel(kernel: Kernel, found: Resolved | LabError) -> results.Kernel:
     )
 
 
-def _cells(kernel: Kernel, modules: list[Module]) -> list[Planned]:
+def _cells(kernel: Kernel, modules: list[Module], quick: bool) -> list[Planned]:
+    stages = [stage for stage in Stage if not (quick and stage is Stage.BEHAVIOUR)]
     skipped = skips(modules, kernel.kernel_line, kernel.kernel_arch, set(kernel.vm_offers))
     return [
         Planned(
             kernel=kernel.id,
             module=module.name,
+            stages=stages,
             skip=skipped.get(module.name, ""),
             expect=module.expectation(kernel.kernel_line, kernel.kernel_arch),
         )
