@@ -167,18 +167,8 @@ def verify(lab: Lab, kernel: str) -> bool:
     log = lab.run.folder / "logs" / kernel / "pytest.log"
     tests = REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")
     command = [
-        *(
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "kmodlab.verify",
-            "-p",
-            "no:cacheprovider",
-            "-v",
-            "--durations=10",
-            f"--timeout={TEST_LIMIT}",
-        ),
+        *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify", "-p", "no:cacheprovider"),
+        *("-v", "--durations=10", f"--timeout={TEST_LIMIT}"),
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={lab.run.folder}", f"--kmodlab-kernel={kernel}"),
         *(f"--hosts=ssh://{kernel}", f"--ssh-config={lab.vm(kernel).ssh_config}", str(tests)),
     ]
