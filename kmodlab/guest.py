@@ -164,7 +164,8 @@ class GuestLog:
         """One remote shell that streams the log and writes our marks into it, started again where it ended."""
         if self._process is None or self._kernel_log.ended:
             self.close()
-            script = f'cat /dev/kmsg & while read -r n; do echo "{MARK} $n" >/dev/kmsg; done; kill $!'
+            # cat ends when the kernel overwrote what it was to read next: the next one starts with what is left, and the gap shows.
+            script = f'while :; do cat /dev/kmsg; done & while read -r n; do echo "{MARK} $n" >/dev/kmsg; done; kill $!'
             self._process = self._connect(script)
             assert self._process.stdout
             self._kernel_log.follow(self._process.stdout)
