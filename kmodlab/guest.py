@@ -164,7 +164,7 @@ class GuestLog:
         """One remote shell that streams the log and writes our marks into it, started again where it ended."""
         if self._process is None or self._kernel_log.ended:
             self.close()
-            # cat ends when the kernel overwrote what it was to read next: the next one starts with what is left, and the gap shows.
+            # cat ends when the kernel overwrote what it was to read next; the next one goes on with what is left.
             script = f'while :; do cat /dev/kmsg; done & while read -r n; do echo "{MARK} $n" >/dev/kmsg; done; kill $!'
             self._process = self._connect(script)
             assert self._process.stdout

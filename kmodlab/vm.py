@@ -37,7 +37,8 @@ SAVE_LIMIT = 120.0
 RESTORE_LIMIT = 60.0
 """Seconds until a restored VM must answer."""
 CMDLINE = "quiet log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
-"""A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot) exits with it: a dead guest is seen at once, its console kept."""
+"""A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
+exits with it: a dead guest is seen at once, its console kept."""
 SSH_PROBE = ("-o", "ConnectTimeout=2", "-o", "ControlPath=none")
 
 
