@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kmodlab import build, images, signing
 from kmodlab.cache import REPOSITORY, cache_dir, write_aside
 from kmodlab.errors import LabError
+from kmodlab.images import BootImage
 from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import discover
 from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
 from kmodlab.signing import SigningKey
+from kmodlab.vm import Vm
 
 MODULE = "hello-2"
 KEYS = cache_dir() / "secureboot-keys"
@@ -43,11 +45,13 @@ def start(folder: Path, words: list[str]) -> None:
 
 
 def stop(folder: Path, words: list[str]) -> None:
-    for resolved in _resolved(words):
-        machine = _machine(resolved, folder / resolved.kernel.id, (), ())
+    """Needs no image and no archive: what runs is found by its folder."""
+    for kernel in select(words, load_inventory(), default_fleet()):
+        path = folder / kernel.id
+        machine = Vm(kernel, BootImage(path), path, path / "console.log")
         if machine.state:
             machine.stop()
-            print(f"{resolved.kernel.id} stopped")
+            print(f"{kernel.id} stopped")
 
 
 def _resolved(words: list[str]) -> list[Resolved]:
