@@ -1,0 +1,46 @@
+"""Each role says the same about its variables in its defaults, its argument specification and its README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+SPECS = sorted(ROLES.glob("*/meta/argument_specs.yml"))
+
+
+def options(spec: Path) -> dict[str, Any]:
+    entry_points: dict[str, Any] = yaml.safe_load(spec.read_text())["argument_specs"]
+    return {name: option for point in entry_points.values() for name, option in point.get("options", {}).items()}
+
+
+def defaults(spec: Path) -> dict[str, Any]:
+    path = spec.parents[1] / "defaults/main.yml"
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def test_there_are_roles() -> None:
+    assert SPECS
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.parts[-3])
+def test_every_default_is_specified_with_the_same_value(spec: Path) -> None:
+    given = {name: option["default"] for name, option in options(spec).items() if "default" in option}
+    assert given == defaults(spec)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.parts[-3])
+def test_what_is_required_has_no_default(spec: Path) -> None:
+    assert not [name for name, option in options(spec).items() if option.get("required") and "default" in option]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.parts[-3])
+def test_variables_have_the_roles_name_and_stand_in_its_readme(spec: Path) -> None:
+    role = spec.parents[1]
+    readme = (role / "README.md").read_text()
+    for name in options(spec):
+        assert name.startswith(f"{role.name}_")
+        assert f"`{name}`" in readme
