@@ -241,6 +241,8 @@ def _own_key(
                 new.chmod(0o700)
                 _make(new, algorithm, signs, usages)
     key = SigningKey(folder / "private.key", folder / "certificate.pem", folder / "certificate.der")
+    if missing := [path.name for path in (key.private, key.certificate, key.der) if not path.exists()]:
+        raise LabError(f"the lab's key in {folder} lacks {missing[0]}: bring it back, or remove the folder for a new key")
     _check(key)
     return key
 
