@@ -311,9 +311,9 @@ async def _migration_end(client: QMPClient, what: str) -> None:
 
 
 def runtime_dir() -> Path:
-    """A short folder of this user's own for the sockets of VMs."""
+    """A short folder for the sockets of VMs: this user's own, and this cache's, because a run's lock is in the cache."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder = base / f"kmodlab-{os.getuid()}"
+    folder = base / f"kmodlab-{os.getuid()}-{digest(str(cache_dir()), length=6)}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
         raise LabError(f"{folder} belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
