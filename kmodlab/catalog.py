@@ -47,9 +47,7 @@ def line_of(version: str) -> tuple[int, int]:
 
 def _quoted(value: object) -> object:
     if isinstance(value, float):
-        raise ValueError(
-            f"a kernel line belongs in quotes: without them 5.10 is the number 5.1 (got {value})"
-        )
+        raise ValueError(f"a kernel line belongs in quotes: without them 5.10 is the number 5.1 (got {value})")
     return value
 
 
@@ -186,9 +184,7 @@ class Catalog(_Entry):
         for name in self.modules:
             if name not in built:
                 hint = _near(name, built)
-                raise LabError(
-                    f"{folder / FILE}: modules.{name}: no Makefile builds it{hint}; add it to obj-m"
-                )
+                raise LabError(f"{folder / FILE}: modules.{name}: no Makefile builds it{hint}; add it to obj-m")
         undeclared = (_undeclared(name, folder) for name in built if name not in self.modules)
         return _needs_first([*self.modules.values(), *undeclared])
 
@@ -251,9 +247,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key.value}' is there twice", problem_mark=key.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"the key '{key.value}' is there twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return super().construct_mapping(node, deep)
 
@@ -274,9 +268,7 @@ def _validated(path: Path, tree: object) -> Catalog:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise LabError(
-            f"{path}: {where}: {_expected(first['type'], first['loc'], first['msg'], first['input'])}"
-        ) from problem
+        raise LabError(f"{path}: {where}: {_expected(first['type'], first['loc'], first['msg'], first['input'])}") from problem
 
 
 def _expected(kind: str, loc: tuple[int | str, ...], message: str, found: object) -> str:
@@ -342,9 +334,7 @@ def _check_needs(path: Path, modules: dict[str, Module]) -> None:
         TopologicalSorter({name: module.needs for name, module in modules.items()}).prepare()
     except CycleError as problem:
         cycle = problem.args[1][::-1]
-        raise LabError(
-            f"{path}: modules.{cycle[0]}.needs: {' needs '.join(cycle)}; break the circle"
-        ) from problem
+        raise LabError(f"{path}: modules.{cycle[0]}.needs: {' needs '.join(cycle)}; break the circle") from problem
 
 
 def _needs_first(modules: list[Module]) -> list[Module]:

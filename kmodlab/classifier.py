@@ -183,9 +183,7 @@ class _Report:
 
     def over(self, line: _Line) -> bool:
         """Whether it ended before `line`."""
-        quiet = (
-            None not in (self.time, line.time) and abs((line.time or 0) - (self.time or 0)) > _QUIET_SECONDS
-        )
+        quiet = None not in (self.time, line.time) and abs((line.time or 0) - (self.time or 0)) > _QUIET_SECONDS
         return quiet or len(self.lines) - self.length > _STRAY_LINES
 
     def takes(self, hit: _Hit) -> bool:
@@ -216,12 +214,7 @@ def classify(records: Iterable[Record], *, release: str, rules: Rules | None = N
 
     What programs wrote to /dev/kmsg is passed over: it is not the kernel that says so.
     """
-    lines = (
-        _Line(record.time, text)
-        for record in records
-        if record.facility == KERNEL
-        for text in record.text.split("\n")
-    )
+    lines = (_Line(record.time, text) for record in records if record.facility == KERNEL for text in record.text.split("\n"))
     return _findings(lines, release, rules or load_rules())
 
 
@@ -280,26 +273,19 @@ def _hit(text: str, release: str, rules: Rules) -> _Hit | None:
 
 
 def _excused(text: str, release: str, rules: Rules) -> bool:
-    return any(
-        benign.match.search(text) and (benign.kernels is None or benign.kernels.holds(release))
-        for benign in rules.benign
-    )
+    return any(benign.match.search(text) and (benign.kernels is None or benign.kernels.holds(release)) for benign in rules.benign)
 
 
 def _fingerprint(hit: _Hit, lines: tuple[str, ...], rules: Rules) -> str:
     """A report without a trace is known by its headline, numbers aside."""
-    where = list(_functions(lines, rules))[:_FUNCTIONS] or [
-        re.sub(r"(0x)?[0-9a-f]*\d[0-9a-f]*", "#", hit.headline)
-    ]
+    where = list(_functions(lines, rules))[:_FUNCTIONS] or [re.sub(r"(0x)?[0-9a-f]*\d[0-9a-f]*", "#", hit.headline)]
     return hashlib.sha256("\n".join([hit.kind.name, *where]).encode()).hexdigest()[:12]
 
 
 def _functions(lines: Iterable[str], rules: Rules) -> Iterator[str]:
     """The functions of a trace from the inside out, each once: registers and trace both name the first."""
     found = (_WHERE.match(text) or _FRAME.match(text) for text in lines)
-    names = (
-        _SUFFIX.sub("", match["name"]) for match in found if match and not match.groupdict().get("stale")
-    )
+    names = (_SUFFIX.sub("", match["name"]) for match in found if match and not match.groupdict().get("stale"))
     for name in dict.fromkeys(names):
         if not any(machinery.fullmatch(name) for machinery in rules.machinery):
             yield name

@@ -18,9 +18,7 @@ from typing import IO
 KERNEL = 0
 """The facility of the kernel's own records. Programs that write to /dev/kmsg cannot use it."""
 
-_RECORD = re.compile(
-    rb"(?P<priority>\d+),(?P<seq>\d+),(?P<usec>\d+)(?:,(?P<flags>[^,;]*)[^;]*)?;(?P<text>.*)"
-)
+_RECORD = re.compile(rb"(?P<priority>\d+),(?P<seq>\d+),(?P<usec>\d+)(?:,(?P<flags>[^,;]*)[^;]*)?;(?P<text>.*)")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _ANOTHER_BOOT = "known records came again with another text: this is another boot or a restored snapshot"
 _TAIL = 12

@@ -162,17 +162,12 @@ class _Pace:
     def __init__(self, previous: Results | None, planned: Mapping[str, frozenset[str]]) -> None:
         cells = [cell for cell in previous.cells if cell.seconds] if previous else []
         self._anywhere = {cell.module: cell.seconds for cell in cells}
-        self._on = {
-            kernel: {cell.module: cell.seconds for cell in cells if cell.kernel == kernel}
-            for kernel in planned
-        }
+        self._on = {kernel: {cell.module: cell.seconds for cell in cells if cell.kernel == kernel} for kernel in planned}
         worked = sum(cell.seconds for cell in cells)
         self.wall = previous.seconds / worked if previous and worked else 1.0
         """Seconds that passed for each second of cells' work: kernels run side by side, boots cost, too."""
         usual = worked / len(cells) if cells else 0.0
-        expected = (
-            self.cost(kernel).get(module, usual) for kernel, modules in planned.items() for module in modules
-        )
+        expected = (self.cost(kernel).get(module, usual) for kernel, modules in planned.items() for module in modules)
         self.total = self.wall * sum(expected) if cells else None
         """Seconds for the whole of this run; None where there was none before."""
 
@@ -196,13 +191,9 @@ class Progress:
         self._stop = Flag()
         self._thread = Thread(target=self._follow, name="progress", daemon=True)
         plan = run.planned
-        planned = {
-            k.id: frozenset(c.module for c in plan.cells if c.kernel == k.id and not c.skip)
-            for k in plan.kernels
-        }
+        planned = {k.id: frozenset(c.module for c in plan.cells if c.kernel == k.id and not c.skip) for k in plan.kernels}
         self._rows = {
-            kernel: Row(kernel, modules, stage="waiting" if modules else "nothing to do")
-            for kernel, modules in planned.items()
+            kernel: Row(kernel, modules, stage="waiting" if modules else "nothing to do") for kernel, modules in planned.items()
         }
         self._pace = _Pace(previous, planned)
         self._live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=True)
@@ -213,9 +204,7 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
         if self._console.is_terminal:

@@ -127,9 +127,7 @@ def matrix(results: Results, console: Console) -> Iterator[Table]:
             table.add_column(headings[kernel], justify="center", no_wrap=True, vertical="bottom")
         for module in results.modules:
             marks = [found.get((module.name, kernel)) for kernel in kernels]
-            table.add_row(
-                module.name, *(Text(_glyph(m, console), MARKS[m].style) if m else "" for m in marks)
-            )
+            table.add_row(module.name, *(Text(_glyph(m, console), MARKS[m].style) if m else "" for m in marks))
         yield table
 
 
@@ -211,9 +209,7 @@ def _markdown(text: str) -> str:
 
 def page(results: Results, folder: Path) -> str:
     """The run's index.html: one file that needs no other, but for the logs that it links to."""
-    environment = Environment(
-        loader=PackageLoader("kmodlab"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(loader=PackageLoader("kmodlab"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["duration"] = duration
     environment.filters["link"] = quote
     return environment.get_template("index.html").render(

@@ -232,9 +232,7 @@ def _read(path: Path, model: type[_AnyModel]) -> _AnyModel:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise LabError(
-            f"{path}: {where}: {one_line(first['msg'])}; this run cannot be read, start another"
-        ) from problem
+        raise LabError(f"{path}: {where}: {one_line(first['msg'])}; this run cannot be read, start another") from problem
 
 
 def _read_if_there(path: Path, model: type[_AnyModel]) -> _AnyModel | None:
@@ -293,21 +291,15 @@ class Run:
         try:
             return _read(self.folder / "plan.json", Plan)
         except FileNotFoundError as problem:
-            raise LabError(
-                f"run {self.id} has no plan.json: it was stopped before it was planned; start another"
-            ) from problem
+            raise LabError(f"run {self.id} has no plan.json: it was stopped before it was planned; start another") from problem
 
-    def plan(
-        self, kernels: Iterable[Kernel], modules: Iterable[ModuleInfo], cells: Iterable[Planned]
-    ) -> Plan:
+    def plan(self, kernels: Iterable[Kernel], modules: Iterable[ModuleInfo], cells: Iterable[Planned]) -> Plan:
         """Write down what this run owes. ValueError for one twice or of no kernel or module here."""
         plan = Plan(kernels=list(kernels), modules=list(modules), cells=list(cells))
         ids, names = {kernel.id for kernel in plan.kernels}, {module.name for module in plan.modules}
         for (kernel, module), times in Counter((cell.kernel, cell.module) for cell in plan.cells).items():
             if times > 1 or kernel not in ids or module not in names:
-                raise ValueError(
-                    f"the plan has {module} on {kernel} {times} times, or not its module or kernel"
-                )
+                raise ValueError(f"the plan has {module} on {kernel} {times} times, or not its module or kernel")
         _write(self.folder / "plan.json", plan)
         self.__dict__.pop("planned", None)
         return plan
@@ -319,9 +311,7 @@ class Run:
     def note_kernel(self, kernel: str, **facts: str) -> None:
         """Add what has become known of a kernel: `release`, `compiler`, `accel`, `host` or `distribution`."""
         current = next(each for each in self._kernels() if each.id == kernel)
-        _write(
-            self.folder / f"kernels/{kernel}.json", Kernel.model_validate({**current.model_dump(), **facts})
-        )
+        _write(self.folder / f"kernels/{kernel}.json", Kernel.model_validate({**current.model_dump(), **facts}))
 
     def record(
         self,
@@ -359,9 +349,7 @@ class Run:
         earlier = _read_if_there(path, _Records) or _Records()
         _write(path, _Records(stages={**earlier.stages, stage: record}))
         if log_text:
-            self._log(
-                kernel, module, f"== {stage}: {verdict} ({rfc3339(record.at)})\n{log_text.rstrip()}\n\n"
-            )
+            self._log(kernel, module, f"== {stage}: {verdict} ({rfc3339(record.at)})\n{log_text.rstrip()}\n\n")
 
     def break_kernel(self, kernel: str, stage: Stage, reason: str, *, log_text: str = "") -> None:
         """Say why a kernel's cells are errors where not recorded yet: no image (`build`), no VM (`deploy`).
@@ -385,9 +373,7 @@ class Run:
         return relative
 
     def _kernels(self) -> list[Kernel]:
-        return [
-            _read_if_there(self.folder / f"kernels/{k.id}.json", Kernel) or k for k in self.planned.kernels
-        ]
+        return [_read_if_there(self.folder / f"kernels/{k.id}.json", Kernel) or k for k in self.planned.kernels]
 
     def collect(self) -> Results:
         """Join everything recorded so far, changing nothing. Every planned cell is there, come what may."""
@@ -400,9 +386,7 @@ class Run:
         return Results(
             run=self.id,
             started=rfc3339(self._started.started),
-            seconds=_seconds(
-                max(((m - self._started.started).total_seconds() for m in moments), default=0.0)
-            ),
+            seconds=_seconds(max(((m - self._started.started).total_seconds() for m in moments), default=0.0)),
             kmodlab=self._started.kmodlab,
             kernels=self._kernels(),
             modules=plan.modules,
@@ -442,9 +426,7 @@ class Run:
         )
         if cell.verdict is Verdict.ERROR and cell.stage not in records:
             if broken:
-                return cell.model_copy(
-                    update={"stage": broken.stage, "reason": broken.reason, "log": cell.log or broken.log}
-                )
+                return cell.model_copy(update={"stage": broken.stage, "reason": broken.reason, "log": cell.log or broken.log})
             if stopped:
                 return cell.model_copy(update={"reason": stopped.reason})
         return _against_expectation(cell, planned.expect) if planned.expect else cell
@@ -497,9 +479,7 @@ def _point(link: Path, target: str) -> None:
         aside.replace(link)
     except OSError as problem:
         aside.unlink(missing_ok=True)
-        raise LabError(
-            f"cannot point {link} to {target}: {problem.strerror}; move what is there out of the way"
-        ) from problem
+        raise LabError(f"cannot point {link} to {target}: {problem.strerror}; move what is there out of the way") from problem
 
 
 def _joined(planned: Planned, records: Mapping[Stage, _Record]) -> dict[str, object]:
@@ -521,16 +501,12 @@ def _against_expectation(cell: Cell, expected: Expected) -> Cell:
     promise = f"expected to fail at {expected.stage} ({expected.reason})"
     if cell.verdict is Verdict.PASS:
         reason = f"{promise}: passed; drop the expectation from the catalog"
-        return cell.model_copy(
-            update={"verdict": Verdict.FAIL, "stage": expected.stage, "reason": one_line(reason)}
-        )
+        return cell.model_copy(update={"verdict": Verdict.FAIL, "stage": expected.stage, "reason": one_line(reason)})
     if cell.verdict is not Verdict.FAIL:
         return cell
     if cell.stage is not expected.stage:
         return cell.model_copy(update={"reason": one_line(f"{cell.reason} (not as {promise})")})
-    seen = Check(
-        name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason=one_line(f"{expected.reason}: {cell.reason}")
-    )
+    seen = Check(name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason=one_line(f"{expected.reason}: {cell.reason}"))
     return cell.model_copy(update={"verdict": Verdict.PASS, "reason": "", "checks": [*cell.checks, seen]})
 
 

@@ -63,9 +63,7 @@ def decode(value: int) -> list[Taint]:
     return [_taint(bit) for bit in range(value.bit_length()) if value >> bit & 1]
 
 
-def judge(
-    before: int, after: int, *, key_known: bool = False, proprietary: bool = False
-) -> list[str]:
+def judge(before: int, after: int, *, key_known: bool = False, proprietary: bool = False) -> list[str]:
     """Why a module fails, by the taint before it was loaded and after it was unloaded; empty if it does not.
 
     `key_known`: the kernel can know the lab's key (enrolled or built in); without it even a signed module counts
@@ -74,9 +72,7 @@ def judge(
     reasons = []
     if before & ~after:
         lost = "".join(taint.letter for taint in decode(before & ~after))
-        reasons.append(
-            f"taint {lost} vanished: the machine was restarted in between, so nothing can be compared"
-        )
+        reasons.append(f"taint {lost} vanished: the machine was restarted in between, so nothing can be compared")
     for taint in decode(after & ~before):
         fault = taint.fault
         if taint == UNSIGNED and key_known:

@@ -146,9 +146,7 @@ def vkbd(tmp_path: Path) -> Module:
         ("6.12", "x86_64", set(), "needs gpio, which this host does not offer"),
     ],
 )
-def test_a_skip_has_its_reason(
-    vkbd: Module, version: str, arch: str, offers: set[str], reason: str | None
-) -> None:
+def test_a_skip_has_its_reason(vkbd: Module, version: str, arch: str, offers: set[str], reason: str | None) -> None:
     assert vkbd.skip_reason(version, arch, offers) == reason
 
 

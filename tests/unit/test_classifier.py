@@ -111,9 +111,7 @@ class TestPatterns:
         (finding,) = classify(records([f"watchdog: rcu: {pattern.example}"]), release=RELEASE)
         assert finding.kind == kind.name
 
-    def test_without_it_the_example_would_be_missed_or_said_otherwise(
-        self, kind: Kind, pattern: Pattern
-    ) -> None:
+    def test_without_it_the_example_would_be_missed_or_said_otherwise(self, kind: Kind, pattern: Pattern) -> None:
         others = [other for other in kind.patterns if other is not pattern]
         assert not [other.match.pattern for other in others if other.match.search(pattern.example)]
 
@@ -190,9 +188,7 @@ class TestBenign:
             ("next", 1),
         ],
     )
-    def test_a_range_of_kernels_is_inclusive_and_numeric(
-        self, known: Rules, release: str, found: int
-    ) -> None:
+    def test_a_range_of_kernels_is_inclusive_and_numeric(self, known: Rules, release: str, found: int) -> None:
         text = sample("warning-x86_64-6.12")
         assert len(classify_console(text, release=release, rules=known)) == found
 
@@ -230,9 +226,7 @@ class TestReports:
 
     def test_a_notice_within_a_report_is_a_finding_of_its_own(self) -> None:
         lines = unstamped(sample("warning-x86_64-6.12"))
-        notice = (
-            "workqueue: deferred [work] hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND"
-        )
+        notice = "workqueue: deferred [work] hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND"
         findings = classify(records([*lines[:5], notice, *lines[5:]]), release=RELEASE)
         assert [finding.kind for finding in findings] == ["warning", "hogged"]
         assert notice not in findings[0].trace
@@ -285,9 +279,7 @@ class TestFingerprint:
             "+0x123/0x456",
             re.sub(r"\b[0-9a-f]{16}\b", "00000000deadbeef", text),
         )
-        moved = moved.replace("insmod/331", "insmod/4711").replace(
-            "do_one_initcall", "do_one_initcall.isra.0"
-        )
+        moved = moved.replace("insmod/331", "insmod/4711").replace("do_one_initcall", "do_one_initcall.isra.0")
         one, other = (serious(classify_console(t, release=RELEASE))[0] for t in (text, moved))
         assert text != moved
         assert one.fingerprint == other.fingerprint
@@ -295,17 +287,12 @@ class TestFingerprint:
 
     def test_another_place_is_another_fingerprint(self) -> None:
         text = sample("oops-null-x86_64-6.12")
-        one, other = (
-            serious(classify_console(t, release=RELEASE))[0]
-            for t in (text, text.replace("oops_init", "oops_exit"))
-        )
+        one, other = (serious(classify_console(t, release=RELEASE))[0] for t in (text, text.replace("oops_init", "oops_exit")))
         assert one.fingerprint != other.fingerprint
 
     def test_stale_frames_and_the_reporting_itself_do_not_matter(self) -> None:
         text = sample("kasan-oob")
-        bare = "\n".join(
-            line for line in text.splitlines() if " ? " not in line and "kasan_report" not in line
-        )
+        bare = "\n".join(line for line in text.splitlines() if " ? " not in line and "kasan_report" not in line)
         one, other = (serious(classify_console(t, release=RELEASE))[0] for t in (text, bare))
         assert len(one.trace) > len(other.trace)
         assert one.fingerprint == other.fingerprint
@@ -313,12 +300,8 @@ class TestFingerprint:
     def test_the_same_oops_has_one_fingerprint_on_old_and_new_armhf(self) -> None:
         """Their traces are written in two ways."""
         texts = [sample("oops-null-armhf-5.10"), sample("oops-null-armhf-6.12")]
-        texts[1] = "\n".join(
-            line for line in texts[1].splitlines() if "init_module" not in line or "do_init" in line
-        )
-        texts[1] = texts[1].replace(
-            "do_init_module from init_module_from_file", "do_init_module from sys_finit_module"
-        )
+        texts[1] = "\n".join(line for line in texts[1].splitlines() if "init_module" not in line or "do_init" in line)
+        texts[1] = texts[1].replace("do_init_module from init_module_from_file", "do_init_module from sys_finit_module")
         texts = [re.sub(r".*sys_finit_module\)? from.*\n", "", text) for text in texts]
         one, other = (serious(classify_console(text, release=RELEASE))[0] for text in texts)
         assert one.fingerprint == other.fingerprint
@@ -358,10 +341,7 @@ class TestConsole:
 
 
 class TestRules:
-    GOOD = (
-        "classes: [{name: oops, severity: fatal, "
-        "patterns: [{match: 'Oops', reason: it died, example: 'Oops: 0000 [#1]'}]}]\n"
-    )
+    GOOD = "classes: [{name: oops, severity: fatal, patterns: [{match: 'Oops', reason: it died, example: 'Oops: 0000 [#1]'}]}]\n"
 
     def load(self, tmp_path: Path, text: str) -> Rules:
         path = tmp_path / "rules.yml"

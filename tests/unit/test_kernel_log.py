@@ -58,9 +58,7 @@ class TestParse:
     def test_an_empty_text_is_a_record(self) -> None:
         assert parse_record(b"6,1,2,-;").text == ""
 
-    @pytest.mark.parametrize(
-        "bad", [b"", b" SUBSYSTEM=acpi", b"cat: /dev/kmsg: Broken pipe", b"6,1,-;x", b"x,1,2,-;y"]
-    )
+    @pytest.mark.parametrize("bad", [b"", b" SUBSYSTEM=acpi", b"cat: /dev/kmsg: Broken pipe", b"6,1,-;x", b"x,1,2,-;y"])
     def test_anything_else_is_refused(self, bad: bytes) -> None:
         with pytest.raises(ValueError, match="not a record"):
             parse_record(bad)
@@ -68,12 +66,7 @@ class TestParse:
 
 class TestFeed:
     def test_every_way_to_cut_the_stream_gives_the_same_log(self) -> None:
-        whole = (
-            line(0, "one")
-            + b" SUBSYSTEM=pci\n DEVICE=+pci:0000:00:01.0\n"
-            + line(1, "two")
-            + line(2, "three")
-        )
+        whole = line(0, "one") + b" SUBSYSTEM=pci\n DEVICE=+pci:0000:00:01.0\n" + line(1, "two") + line(2, "three")
         for cut in range(len(whole) + 1):
             log = KernelLog()
             log.feed(whole[:cut])
@@ -203,10 +196,7 @@ class TestFollow:
     def test_many_waiters_each_get_their_line(self) -> None:
         log = KernelLog()
         found: dict[int, int] = {}
-        waiters = [
-            threading.Thread(target=lambda n=n: found.update({n: log.wait_for(f"^{n}$", -1, 10).seq}))
-            for n in range(8)
-        ]
+        waiters = [threading.Thread(target=lambda n=n: found.update({n: log.wait_for(f"^{n}$", -1, 10).seq})) for n in range(8)]
         for waiter in waiters:
             waiter.start()
         for n in range(8):

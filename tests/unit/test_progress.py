@@ -59,9 +59,7 @@ def test_events_of_many_processes_stay_whole(run: Run) -> None:
     for each in writers:
         each.join(timeout=60)
     events = Follower(run.folder / "events.jsonl").events()
-    assert {(event.kernel, event.module) for event in events} == {
-        (f"{w}", f"{n}") for w in range(4) for n in range(200)
-    }
+    assert {(event.kernel, event.module) for event in events} == {(f"{w}", f"{n}") for w in range(4) for n in range(200)}
 
 
 def test_a_follower_reads_each_whole_line_once_and_passes_over_damage(tmp_path: Path) -> None:
@@ -192,9 +190,7 @@ def test_a_retry_that_passes_is_no_failure() -> None:
 
 
 def earlier(seconds: float, each: float) -> Results:
-    cells = [
-        Cell(kernel=K, module=name, verdict=Verdict.PASS, stage=Stage.LOG, seconds=each) for name in MODULES
-    ]
+    cells = [Cell(kernel=K, module=name, verdict=Verdict.PASS, stage=Stage.LOG, seconds=each) for name in MODULES]
     return Results(run="", started="", seconds=seconds, kmodlab="", kernels=[], modules=[], cells=cells)
 
 
@@ -204,9 +200,7 @@ def test_the_whole_run_is_guessed_from_the_earlier_one(run: Run) -> None:
     left = shown.left(begin)
     assert left is not None and left == pytest.approx(100, abs=1)
     half_way = shown.left(begin + 40)
-    assert half_way is not None and half_way == pytest.approx(60, abs=1), (
-        "images took time, no cell is done yet"
-    )
+    assert half_way is not None and half_way == pytest.approx(60, abs=1), "images took time, no cell is done yet"
     go_through(run, "verify", modules=MODULES[:20])
     shown.look()
     faster = shown.left(begin + 40)

@@ -34,9 +34,7 @@ def made_run(
                 module=name,
                 stages=[Stage.BUILD],
                 skip="never here" if name == "syscall" else "",
-                expect=Expected(stage=Stage.BUILD, reason="known")
-                if name == "hello-1" and kernel != kernels[0]
-                else None,
+                expect=Expected(stage=Stage.BUILD, reason="known") if name == "hello-1" and kernel != kernels[0] else None,
             )
             for kernel in kernels
             for name in modules
@@ -45,9 +43,7 @@ def made_run(
     for kernel in kernels:
         for name in modules:
             if name == "chardev":
-                run.record(
-                    kernel, name, Stage.BUILD, Verdict.FAIL, REASON, seconds=1, log_text="a <script> & more"
-                )
+                run.record(kernel, name, Stage.BUILD, Verdict.FAIL, REASON, seconds=1, log_text="a <script> & more")
             elif name == "hello-1" and kernel != kernels[0]:
                 run.record(kernel, name, Stage.BUILD, Verdict.FAIL, "objtool")
             elif name not in ("syscall", "lost"):
@@ -65,16 +61,12 @@ def shown(run: Run, *, width: int = 100, encoding: str = "utf-8") -> tuple[str, 
 
 def test_the_terminal_shows_every_cell_and_every_reason(tmp_path: Path) -> None:
     text, results = shown(made_run(tmp_path))
-    rows = {
-        line.split()[0]: line.split()[1:] for line in text.splitlines() if line and not line.startswith(" ")
-    }
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line and not line.startswith(" ")}
     assert rows["hello-1"] == ["✔", "x"]
     assert rows["chardev"] == ["✘", "✘"]
     assert rows["syscall"] == ["–", "–"]  # noqa: RUF001
     assert rows["lost"] == ["!", "!"]
-    assert f"✘ chardev on 6.1, 6.12-rt at build: {REASON}" in text, (
-        "said once, markup left alone, no architecture"
-    )
+    assert f"✘ chardev on 6.1, 6.12-rt at build: {REASON}" in text, "said once, markup left alone, no architecture"
     assert "logs/6.1-x86_64/chardev.log]" in text
     assert "x hello-1 on 6.12-rt at build: known: objtool" in text
     assert "– syscall on 6.1, 6.12-rt: never here" in text  # noqa: RUF001
@@ -96,9 +88,7 @@ def test_a_terminal_without_utf8_gets_plain_marks(tmp_path: Path) -> None:
     assert text.isascii() and "F chardev" in text and "gr\\xf6\\xdfer" in text
 
 
-KERNELS = tuple(
-    f"{line}-{arch}" for arch in ("x86_64", "arm64", "armhf") for line in ("5.10", "6.1", "6.12-debug", "7.3")
-)
+KERNELS = tuple(f"{line}-{arch}" for arch in ("x86_64", "arm64", "armhf") for line in ("5.10", "6.1", "6.12-debug", "7.3"))
 
 
 @pytest.mark.parametrize(("width", "tables"), [(100, 1), (60, 2), (20, 8)])
@@ -109,10 +99,7 @@ def test_many_kernels_fit_or_are_shown_below_each_other(tmp_path: Path, width: i
     assert len(rows) == tables
     assert sum(row.count("!") for row in rows) == 12, "no column was cut"
     table = text.split("✘")[0].splitlines()
-    assert (
-        max(len(line) for line in table if " on " not in line and "/" not in line and "cells" not in line)
-        <= width
-    )
+    assert max(len(line) for line in table if " on " not in line and "/" not in line and "cells" not in line) <= width
     assert "lost on 12 kernels at build" in text
 
 

@@ -141,9 +141,7 @@ def test_a_kernel_that_comes_back_is_not_broken_any_more(tmp_path: Path) -> None
         ({}, Verdict.PASS, Stage.LOG),
     ],
 )
-def test_stages_join(
-    tmp_path: Path, recorded: dict[str, tuple[Verdict, str]], verdict: Verdict, stage: Stage
-) -> None:
+def test_stages_join(tmp_path: Path, recorded: dict[str, tuple[Verdict, str]], verdict: Verdict, stage: Stage) -> None:
     run = planned_run(tmp_path)
     record_all(run, "hello-1", **recorded)
     cell = cell_of(run, "hello-1")
@@ -185,9 +183,7 @@ def test_an_expected_failure_passes_and_stays_visible(tmp_path: Path) -> None:
     run.record(K, "hello-1", Stage.BUILD, Verdict.FAIL, "objtool: error")
     cell = cell_of(run, "hello-1")
     assert (cell.verdict, cell.reason, cell.failed_as_expected) == (Verdict.PASS, "", True)
-    assert cell.checks == [
-        Check(name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason="objtool refuses the name: objtool: error")
-    ]
+    assert cell.checks == [Check(name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason="objtool refuses the name: objtool: error")]
 
 
 def test_an_expected_failure_that_passes_is_a_failure(tmp_path: Path) -> None:
