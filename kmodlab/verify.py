@@ -44,6 +44,13 @@ class Cell:
         if self.failed is None:
             self.failed = (stage, verdict, reason)
 
+    def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
+        """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
+        if self.failed:
+            stage = self.failed[0]
+            self.failed = (stage, Verdict.FAIL, reason)
+        return stage, reason
+
 
 class Worker:
     """One kernel's target and its cells."""
@@ -283,7 +290,7 @@ def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | 
     if findings or faults or stuck:
         worker.restore()
     if findings:
-        return Stage.LOG, f"{findings[0].kind}: {findings[0].headline}"
+        return cell.explain(Stage.LOG, f"{findings[0].kind}: {findings[0].headline}")
     if stuck:
         return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {stuck}"
     if faults:
@@ -313,12 +320,11 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
     cell.log += ["--- serial console", console]
     worker.restore()
-    stage = cell.failed[0] if cell.failed else Stage.LOAD
     if faults:
-        return stage, f"{faults[0].kind}: {faults[0].headline}"
+        return cell.explain(Stage.LOAD, f"{faults[0].kind}: {faults[0].headline}")
     if state is None:
-        return stage, f"the machine went down without a word: {symptom}"
-    return stage, f"hang: {symptom}"
+        return cell.explain(Stage.LOAD, f"the machine went down without a word: {symptom}")
+    return cell.explain(Stage.LOAD, f"hang: {symptom}")
 
 
 @pytest.fixture
