@@ -74,11 +74,7 @@ class Vm:
     @property
     def state(self) -> VmState | None:
         """None when it is not running."""
-        path = self.folder / "vm.json"
-        if not path.exists():
-            return None
-        state = VmState.model_validate_json(path.read_text())
-        return state if _is_ours(state.pid, self.folder) else None
+        return state_in(self.folder)
 
     def start(self) -> VmState:
         """Bring the VM up, from its snapshot where one is cached. Does nothing to one that runs."""
@@ -107,11 +103,7 @@ class Vm:
 
     def stop(self) -> None:
         """End the VM, whatever state it is in; done when its process is gone."""
-        state = self.state
-        if state:
-            _end(state.pid, self.folder)
-        for name in ("vm.json", "qmp", "qtest", "ssh"):
-            (self.folder / name).unlink(missing_ok=True)
+        stop_in(self.folder)
 
     def guest(self) -> Guest:
         """The system that runs in it."""
@@ -320,14 +312,28 @@ def runtime_dir() -> Path:
     return folder
 
 
+def state_in(folder: Path) -> VmState | None:
+    """The VM that runs with its state in a folder; None where none does."""
+    path = folder / "vm.json"
+    if not path.exists():
+        return None
+    state = VmState.model_validate_json(path.read_text())
+    return state if _is_ours(state.pid, folder) else None
+
+
+def stop_in(folder: Path) -> bool:
+    """End the VM whose state is in a folder, without asking what VM that is; whether one ran."""
+    state = state_in(folder)
+    if state:
+        _end(state.pid, folder)
+    for name in ("vm.json", "qmp", "qtest", "ssh"):
+        (folder / name).unlink(missing_ok=True)
+    return state is not None
+
+
 def stop_all() -> int:
     """End every VM of this user's that a run has started and not stopped; how many there were."""
-    stopped = 0
-    for state in runtime_dir().glob("*/*/vm.json"):
-        pid = VmState.model_validate_json(state.read_text()).pid
-        if _is_ours(pid, state.parent):
-            _end(pid, state.parent)
-            stopped += 1
+    stopped = sum(stop_in(state.parent) for state in runtime_dir().glob("*/*/vm.json"))
     for run in runtime_dir().iterdir():
         shutil.rmtree(run, ignore_errors=True)
     return stopped

@@ -73,8 +73,12 @@ def main() -> None:
     from kmodlab.lab import Lab
     from kmodlab.machine import machine
     from kmodlab.stages import run_stage
+    from kmodlab.vm import state_in, stop_in
 
     kernel, run, folder = (module.params[name] for name in ("kernel", "run", "folder"))
+    if folder and module.params["state"] == "stopped":
+        place = Path(folder)
+        module.exit_json(changed=state_in(place) is not None if module.check_mode else stop_in(place))
     try:
         lab = Lab.open(Path(run)) if run else None
         vm = lab.vm(kernel) if lab else machine(kernel, Path(folder))

@@ -7,6 +7,7 @@ static int __init fault_init(void)
 {
 	for (;;)
 		cpu_relax();
+	return 0;
 }
 module_init(fault_init);
 
