@@ -48,8 +48,9 @@ for _ in range(3):
 assert on_a_terminal("insmod", "{module.ko}")[0] == {HELLO!r}
 assert on_a_terminal("rmmod", "print_string")[0] == {FAREWELL!r}
 assert select.select([terminal for _, terminal in others], [], [], 0)[0] == []
-for pid, terminal in others:
+for _, terminal in others:
     os.close(terminal)
+for pid, _ in others:
     os.waitpid(pid, 0)
 """)
 
