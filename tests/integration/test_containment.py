@@ -21,7 +21,7 @@ EXPECTED = {
     "warning": ("fail", "log", "warning: "),
     "panics": ("fail", "load", "panic: .*nothing can be done"),
     "hangs": ("fail", "load", "hung-task|hang|did not end within"),
-    "spins": ("fail", "load", "soft-lockup|hang|did not end within|rcu-stall"),
+    "spins": ("fail", "load", "soft-lockup|hung-task|hang|did not end within|rcu-stall"),
     "reboots": ("fail", "load", "went down"),
     "stays": ("fail", "unload", "busy|in use|cannot|could not"),
     "litters": ("fail", "unload", "/proc/litter"),
