@@ -65,6 +65,8 @@ class Worker:
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
         self._tainted: int | None = None
+        self.restores = 0
+        """How often the target was brought back in this session."""
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -139,6 +141,7 @@ class Worker:
         """Bring back the target as it was right after its boot, with the modules on it."""
         self.guest.close()
         self._tainted = None
+        self.restores += 1
         self.vm.restore()
         self.guest = self.vm.guest()
         deploy(self.lab, self.kernel, self.guest)
@@ -163,6 +166,8 @@ class Watch:
     tainted: int
     console: int
     """Bytes of the console so far."""
+    restores: int
+    """A test may bring the target back itself; then it has no taint of before to be compared with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -266,10 +271,10 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 
 def _look(worker: Worker) -> Watch:
     try:
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console))
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
     except GuestLostError:
         worker.restore()
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console))
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
 
 
 def _size(path: Path) -> int:
@@ -286,7 +291,8 @@ def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | 
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
     findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
     cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps))
-    faults = taint.judge(watch.tainted, worker.tainted, key_known=worker.key_known)
+    before = watch.tainted if watch.restores == worker.restores else 0
+    faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
     if findings or faults or stuck:
         worker.restore()
     if findings:
