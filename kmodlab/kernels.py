@@ -40,6 +40,7 @@ class Kernel(BaseModel):
     kernel_package: str
     kernel_suites: tuple[str, ...] = Field(min_length=1)
     kernel_mirror: str | None = None
+    kernel_archived: bool = False
     vm_memory: int = Field(gt=0)
     vm_cpus: int = Field(gt=0)
     vm_boot_limit: float = Field(gt=0)
@@ -179,9 +180,10 @@ def _mmdebstrap_mirror() -> str:
 def sources(kernel: Kernel, main: str, security: str) -> tuple[str, ...]:
     """The sources.list lines of a kernel's suites. Debian's keyring is named: no other signature will do."""
     lines = []
+    expired = " check-valid-until=no" if kernel.kernel_archived else ""
     for suite in kernel.kernel_suites:
         mirror = kernel.kernel_mirror or (security if suite.endswith("-security") else main)
-        lines.append(f"deb [signed-by={KEYRING}] {mirror} {suite} main")
+        lines.append(f"deb [signed-by={KEYRING}{expired}] {mirror} {suite} main")
     return tuple(lines)
 
 

@@ -93,6 +93,13 @@ def test_a_suite_that_moved_is_taken_from_its_own_mirror(inventory: dict[str, Ke
     assert all("http://archive" in line for line in sources(moved, "http://main", "http://security"))
 
 
+def test_only_an_archived_suite_may_have_expired(inventory: dict[str, Kernel]) -> None:
+    archived = inventory["6.1-x86_64"].model_copy(update={"kernel_archived": True})
+    assert all("check-valid-until=no" in line for line in sources(archived, "http://main", "http://security"))
+    assert all("signed-by=" in line for line in sources(archived, "http://main", "http://security"))
+    assert not any("valid" in line for line in sources(inventory["6.1-x86_64"], "http://main", "http://security"))
+
+
 def test_the_environment_chooses_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KMODLAB_MIRROR", "http://mine/debian/")
     monkeypatch.setattr(kernels, "_apt_mirror", lambda label: None)
