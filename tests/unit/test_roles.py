@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,22 @@ def test_variables_have_the_roles_name_and_stand_in_its_readme(spec: Path) -> No
     for name in options(spec):
         assert name.startswith(f"{role.name}_")
         assert f"`{name}`" in readme
+
+
+@pytest.mark.parametrize(
+    ("line", "compiler"),
+    [
+        ('CONFIG_CC_VERSION_TEXT="gcc-10 (Debian 10.2.1-6) 10.2.1 20210110"', "gcc-10"),
+        ("CONFIG_CC_VERSION_TEXT=gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", "gcc-12"),
+        ("CONFIG_CC_VERSION_TEXT=x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0", "gcc-14"),
+        ('CONFIG_CC_VERSION_TEXT="x86_64-linux-gnu-gcc-13 (Ubuntu 13.2.0-23ubuntu4) 13.2.0"', "gcc-13"),
+        ("CONFIG_CC_VERSION_TEXT=Debian clang version 19.1.7", ""),
+    ],
+)
+def test_build_toolchain_reads_the_compiler_from_every_form_of_the_headers(line: str, compiler: str) -> None:
+    """kbuild quotes the value up to 5.10's auto.conf, and no longer in 6.1's."""
+    tasks = yaml.safe_load((ROLES / "build_toolchain/tasks/main.yml").read_text())
+    (script,) = (task["ansible.builtin.command"]["argv"][2] for task in tasks if "sed" in str(task))
+    auto_conf = f"CONFIG_64BIT=y\n{line}\nCONFIG_GCC_VERSION=120200\n"
+    answer = subprocess.run(["sed", "-n", script], input=auto_conf, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == compiler
