@@ -49,6 +49,8 @@ class Kernel(BaseModel):
     vm_cpu: str = "max"
     vm_console: str
     vm_firmware: Literal["ovmf", "none"] = "none"
+    vm_cmdline: str = ""
+    """Words for the kernel's command line, beside the lab's own."""
     vm_offers: tuple[str, ...] = ()
     """Hardware that modules may ask for in the catalog."""
 

@@ -143,7 +143,7 @@ class Vm:
         accel = accelerator(kernel, self.image)
         # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
         accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
-        cmdline = f"console={kernel.vm_console} {CMDLINE}"
+        cmdline = f"console={kernel.vm_console} {CMDLINE} {kernel.vm_cmdline}".rstrip()
         return [
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
