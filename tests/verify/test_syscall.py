@@ -120,8 +120,9 @@ assert as_user(4242, work) == 0
 
 
 PROBED = """
-mkdir -p /tmp/debugfs && mount -t debugfs none /tmp/debugfs || exit 1
-grep -c sys_openat /tmp/debugfs/kprobes/list; umount /tmp/debugfs; exit 0"""
+list=/sys/kernel/debug/kprobes/list
+[ -e $list ] || mount -t debugfs none /sys/kernel/debug || exit 1
+grep -c sys_openat $list; [ -e $list ]"""
 
 
 def test_unload_restores_the_system_call(module, guest):
