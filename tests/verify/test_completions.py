@@ -37,5 +37,6 @@ def test_flywheel_waits_for_a_slow_crank(module, guest):
 def test_unload_waits_for_running_threads(module, guest):
     """Loaded and unloaded at once: rmmod must not take the code from under the threads."""
     mark = guest.log.mark()
-    guest.sh(f"insmod {module.ko} crank_ms=800 && rmmod completions && ! grep -E '^kmodlab-(crank|flywh)' /proc/[0-9]*/comm 2>/dev/null")
+    none_left = "! grep -E '^kmodlab-(crank|flywh)' /proc/[0-9]*/comm 2>/dev/null"
+    guest.sh(f"insmod {module.ko} crank_ms=800 && rmmod completions && {none_left}")
     assert story(guest, mark) == WHOLE
