@@ -192,10 +192,9 @@ class GuestLog:
         """What has arrived since `mark`, without asking a target that may be dead."""
         return [record for record in self._kernel_log.since(mark) if not KMSG_PREFIX.search(record.text)]
 
-    @property
-    def gaps(self) -> list[str]:
-        """Why the log cannot be trusted to be whole; empty where it can."""
-        return [gap.reason for gap in self._kernel_log.gaps]
+    def gaps(self, mark: int) -> list[str]:
+        """Why the log since `mark` cannot be trusted to be whole; empty where it can."""
+        return [gap.reason for gap in self._kernel_log.gaps if gap.after >= mark]
 
     def expect(self, pattern: str, since: int, timeout: float = 10) -> Record:
         """Wait for a line; AssertionError when it does not come."""

@@ -290,7 +290,7 @@ def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | 
         return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
     findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
-    cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps))
+    cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps(watch.mark)))
     before = watch.tainted if watch.restores == worker.restores else 0
     faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
     if findings or faults or stuck:
