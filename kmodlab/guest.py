@@ -186,7 +186,7 @@ class GuestLog:
     def since(self, mark: int) -> list[Record]:
         """Every record after `mark` and before this call, without the lab's own marks."""
         end = self.mark()
-        return [record for record in self._kernel_log.since(mark) if record.seq < end and not KMSG_PREFIX.search(record.text)]
+        return [record for record in self.known(mark) if record.seq < end]
 
     def known(self, mark: int) -> list[Record]:
         """What has arrived since `mark`, without asking a target that may be dead."""

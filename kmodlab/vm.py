@@ -29,7 +29,7 @@ from kmodlab.accelerator import accelerator, qemu_version
 from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
-from kmodlab.images import BootImage
+from kmodlab.images import BootImage, ssh_key
 from kmodlab.kernels import Kernel
 
 SAVE_LIMIT = 120.0
@@ -203,8 +203,6 @@ class Vm:
         return int(found[1])
 
     def _write_ssh_files(self, port: int) -> None:
-        from kmodlab.images import ssh_key
-
         known = self.folder / "known_hosts"
         write_aside(known, f"[127.0.0.1]:{port} {self.image.host_key}\n")
         options = {
