@@ -48,6 +48,22 @@ class Kernel(BaseModel):
     vm_machine: str
     vm_cpu: str = "max"
     vm_console: str
+    vm_serial: int = Field(default=0, ge=0)
+    """Which of the machine's serial ports, counted from 0, is `vm_console`."""
+    vm_dtb: str = ""
+    """The device tree's file, as the kernel's package calls it; empty where QEMU or the firmware makes one."""
+    vm_devices: tuple[str, ...] = ("virtio-blk-pci,drive=root", "virtio-net-pci,netdev=net,romfile=", "virtio-rng-pci")
+    """What is plugged in, as QEMU's `-device` takes it: the root's drive is called `root`, the network `net`."""
+    vm_onboard_net: bool = False
+    """The network card is the board's own, not one of `vm_devices`."""
+    vm_root: str = "/dev/vda"
+    """What the kernel calls the root's drive."""
+    vm_root_size: int = Field(default=0, ge=0)
+    """MiB that the drive has at least, for controllers that take only certain sizes; 0: what the root needs."""
+    vm_root_modules: tuple[str, ...] = ("virtio_pci", "virtio_mmio", "virtio_blk")
+    """The kernel's modules that reach that drive."""
+    vm_net_modules: tuple[str, ...] = ("virtio_net",)
+    """Those that drive the network card."""
     vm_firmware: Literal["ovmf", "none"] = "none"
     vm_cmdline: str = ""
     """Words for the kernel's command line, beside the lab's own."""

@@ -143,23 +143,29 @@ class Vm:
         accel = accelerator(kernel, self.image)
         # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
         accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
+        board = ["-dtb", str(self.image.dtb)] if kernel.vm_dtb else []
         cmdline = f"console={kernel.vm_console} {CMDLINE} {kernel.vm_cmdline}".rstrip()
         return [
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline),
+            *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline, *board),
             *("-drive", f"if=none,id=root,file={self.image.root},format=raw,readonly=on"),
-            *("-device", "virtio-blk-pci,drive=root"),
-            *("-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
+            *(word for device in kernel.vm_devices for word in ("-device", device)),
+            *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
         ]
 
     def _runtime_arguments(self) -> list[str]:
-        """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing."""
+        """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing.
+
+        Through the socket `qtest` a test drives and watches the machine's wires from outside (QEMU's qtest line protocol).
+        """
+        unused = ("-serial", "null") * self.kernel.vm_serial
         return [
             *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
+            *("-chardev", f"file,id=console,path={self.console},append=on", *unused, "-serial", "chardev:console"),
             *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
+            *("-qtest", f"unix:{self.folder}/qtest,server=on,wait=off", "-qtest-log", "/dev/null"),
             *("-pidfile", str(self.folder / "pid"), "-daemonize"),
         ]
 

@@ -1,0 +1,41 @@
+"""The machine that a kernel's data asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from kmodlab.images import BootImage
+from kmodlab.kernels import load_inventory
+from kmodlab.vm import Vm
+
+
+@pytest.fixture(autouse=True)
+def _emulating(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMODLAB_ACCEL", "tcg")
+
+
+def arguments(kernel: str) -> str:
+    vm = Vm(load_inventory()[kernel], BootImage(Path("/image")), Path("/run/vm"), Path("/console"))
+    return " ".join([*vm._arguments(), *vm._runtime_arguments()])
+
+
+def test_a_plain_machine_has_its_root_and_its_network_on_pci() -> None:
+    words = arguments("6.12-x86_64")
+    assert "-device virtio-blk-pci,drive=root -device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci" in words
+    assert "-serial chardev:console" in words and "-serial null" not in words
+    assert "-dtb" not in words and "-net nic" not in words
+
+
+def test_a_board_is_data() -> None:
+    words = arguments("6.12-sabrelite-armhf")
+    assert words.startswith("-machine sabrelite -accel tcg")
+    assert "-dtb /image/board.dtb" in words and "-device sd-card,drive=root" in words and "-net nic,netdev=net" in words
+    assert "-serial null -serial chardev:console" in words and "console=ttymxc1 " in words
+    assert "virtio" not in words
+
+
+@pytest.mark.parametrize("kernel", ["6.12-x86_64", "6.12-arm64", "6.12-sabrelite-armhf"])
+def test_every_machines_wires_can_be_reached_and_nothing_but_loopback_reaches_it(kernel: str) -> None:
+    words = arguments(kernel)
+    assert "-qtest unix:/run/vm/qtest,server=on,wait=off -qtest-log /dev/null" in words
+    assert "restrict=on,hostfwd=tcp:127.0.0.1:0-:22" in words
