@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kmodlab import emulator
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
-from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved
+from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, native_arch
 
 Kind = Literal["build", "boot", "machine"]
 """A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on."""
@@ -29,6 +30,8 @@ ROLES: dict[Kind, tuple[str, ...]] = {
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
 }
+CROSS_ROLES = ("cross_toolchain", "kmod_tools")
+"""Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
@@ -98,7 +101,7 @@ class BootImage:
 
 def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
-    work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
+    work = [REPOSITORY / "roles" / role / part for role in _roles(resolved.kernel, kind) for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
     packing: tuple[str, ...] = ("", "")
     if kind != "build":
@@ -114,6 +117,10 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
         REPOSITORY / "playbooks/root.yml",
         *(path for path in work if path.is_dir()),
     )
+
+
+def _roles(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
+    return CROSS_ROLES if kind == "build" and kernel.foreign else ROLES[kind]
 
 
 def _init(kernel: Kernel) -> str:
@@ -157,6 +164,8 @@ def ssh_key() -> Path:
 
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
+    if resolved.kernel.foreign:
+        emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
     target = image_path(resolved, kind)
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
@@ -208,13 +217,14 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
+    arch = native_arch() if kind == "build" else resolved.kernel.kernel_arch
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
     # it (mmdebstrap makes one for everybody else).
     command = [
         *(("unshare", "--mount", "--propagation", "private") if os.geteuid() == 0 else ()),
         "mmdebstrap",
         "--variant=apt",
-        f"--architectures={DEBIAN_ARCH[resolved.kernel.kernel_arch]}",
+        f"--architectures={DEBIAN_ARCH[arch]}",
         "--include=python3,python3-apt",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
@@ -237,7 +247,10 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     # Packages of a backports suite are taken only when asked for, and so is what they need of it.
     backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith("-backports")), "")
     return {
-        "root_roles": ROLES[kind],
+        "root_roles": _roles(resolved.kernel, kind),
+        "cross_toolchain_arch": DEBIAN_ARCH[resolved.kernel.kernel_arch],
+        "cross_toolchain_release": release,
+        "cross_toolchain_version": version,
         "kernel_headers_release": release,
         "kernel_headers_packages": [f"linux-headers-{release}={version}"],
         "kernel_headers_default_release": backports,

@@ -24,6 +24,8 @@ from kmodlab.errors import LabError
 
 Arch = Literal["x86_64", "arm64", "armhf"]
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
+GNU = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm-linux-gnueabihf"}
+"""What compilers call an architecture."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FRESH_SECONDS = 6 * 3600
 """How long an answer of the archive is believed; REFRESH=1 asks again."""
@@ -74,6 +76,16 @@ class Kernel(BaseModel):
     def distribution(self) -> str:
         """The Debian release whose userland and compiler this kernel gets."""
         return self.kernel_suites[0]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this machine has to emulate its programs, and to compile for it across."""
+        return self.kernel_arch != native_arch()
+
+    @property
+    def cross(self) -> str:
+        """What the names of its compiler and tools begin with: `aarch64-linux-gnu-`; empty where they are this machine's own."""
+        return f"{GNU[self.kernel_arch]}-" if self.foreign else ""
 
     @property
     def version(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, res
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
 from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
-from kmodlab.vm import Vm, runtime_dir
+from kmodlab.vm import Vm, emulated_by, runtime_dir
 
 FILE = "lab.json"
 
@@ -150,8 +150,9 @@ def plan(
     """
     inventory = load_inventory()
     kernels = select(words, inventory, default_fleet())
-    if secureboot:
-        for kernel in kernels:
+    for kernel in kernels:
+        emulated_by(kernel)
+        if secureboot:
             secure_kernel(kernel)
     sources = {module.name: module for module in discover(folder)}
     entries = _entries(folder, sources)

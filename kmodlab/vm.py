@@ -179,11 +179,7 @@ class Vm:
         return cache_dir() / "snapshots" / f"{self.kernel.id}-{key}"
 
     def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
-        qemu = shutil.which(self.kernel.vm_qemu)
-        if not qemu:
-            raise LabError(
-                f"kernel {self.kernel.id}: no {self.kernel.vm_qemu} on this machine; install it, or leave the kernel out"
-            )
+        qemu = emulated_by(self.kernel)
         flash = firmware.arguments(self.kernel, self.folder, self.certificate, variables)
         command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
@@ -304,6 +300,16 @@ async def _migration_end(client: QMPClient, what: str) -> None:
             return
         await asyncio.sleep(0.02)
     raise LabError(f"QEMU did not {what} within {SAVE_LIMIT:.0f} s")
+
+
+def emulated_by(kernel: Kernel) -> str:
+    """The path of the QEMU that a kernel's machine needs. LabError where this machine does not have it."""
+    qemu = shutil.which(kernel.vm_qemu)
+    if not qemu:
+        raise LabError(
+            f"kernel {kernel.id}: no {kernel.vm_qemu} on this machine; run `make setup`, install it, or leave the kernel out"
+        )
+    return qemu
 
 
 def runtime_dir() -> Path:
