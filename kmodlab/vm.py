@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ RESTORE_LIMIT = 60.0
 CMDLINE = "quiet log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
 """A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
 exits with it: a dead guest is seen at once, its console kept."""
+BOOTED = "booted.json"
+"""In a snapshot: the state of the VM that it was taken of."""
 SSH_PROBE = ("-o", "ConnectTimeout=2", "-o", "ControlPath=none")
 
 
@@ -53,6 +55,10 @@ class VmState(BaseModel):
     accel: str
     restored: bool
     """True where a snapshot was restored, False where the kernel was booted."""
+    seconds: float = 0.0
+    """From QEMU's start until SSH answered; 0 before it does."""
+    boot_seconds: float = 0.0
+    """The same of the boot that the snapshot was taken after, or of this one."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +89,19 @@ class Vm:
         self.folder.mkdir(parents=True, exist_ok=True)
         snapshot = self._snapshot()
         with locked(snapshot.name, wait=600, busy=f"another kmodlab has been booting {self.kernel.id} for ten minutes"):
-            if snapshot.exists():
+            if (snapshot / BOOTED).exists():
                 try:
                     return self._restore(snapshot)
                 except LabError:
                     # Saved by another processor, or damaged: a boot will do.
                     remove_tree(snapshot)
+            started = time.monotonic()
             state = self._launch(restored=False)
             with self._stopped_on_error():
                 self._await_ssh(self.kernel.vm_boot_limit)
+                state = self._note(state, seconds=(took := time.monotonic() - started), boot_seconds=took)
                 self._warm_up()
-                self._save(snapshot)
+                self._save(snapshot, state)
         return state
 
     def restore(self) -> VmState:
@@ -192,8 +200,12 @@ class Vm:
             _end(pid, self.folder)
             raise
         state = VmState(pid=pid, port=port, accel=accelerator(self.kernel, self.image), restored=restored)
-        write_aside(self.folder / "vm.json", state.model_dump_json())
         self._write_ssh_files(state.port)
+        return self._note(state)
+
+    def _note(self, state: VmState, **news: float) -> VmState:
+        state = state.model_copy(update=news)
+        write_aside(self.folder / "vm.json", state.model_dump_json())
         return state
 
     def _ssh_port(self) -> int:
@@ -244,14 +256,18 @@ class Vm:
         """Have the guest read what every test needs, so that the snapshot holds it in its page cache."""
         self.ssh("python3 -c pass; modprobe -n -q loop; lsmod >/dev/null; sync", limit=60)
 
-    def _save(self, snapshot: Path) -> None:
-        with filled(snapshot) as folder:
+    def _save(self, snapshot: Path, state: VmState) -> None:
+        """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
+        with suppress(_UnsavableError), filled(snapshot) as folder:
+            write_aside(folder / BOOTED, state.model_dump_json())
             self._with_qmp(lambda client: _migrate(client, f"exec:zstd -q -1 > {folder}/state.zst"))
             if (self.folder / firmware.VARIABLES).exists():
                 shutil.copyfile(self.folder / firmware.VARIABLES, folder / firmware.VARIABLES)
 
     def _restore(self, snapshot: Path) -> VmState:
         variables = snapshot / firmware.VARIABLES
+        booted = VmState.model_validate_json((snapshot / BOOTED).read_text())
+        started = time.monotonic()
         state = self._launch(
             restored=True,
             extra=("-incoming", f"exec:zstd -q -dc {snapshot}/state.zst"),
@@ -260,7 +276,7 @@ class Vm:
         with self._stopped_on_error():
             self._with_qmp(_resume)
             self._await_ssh(RESTORE_LIMIT)
-        return state
+        return self._note(state, seconds=time.monotonic() - started, boot_seconds=booted.boot_seconds)
 
     @contextmanager
     def _stopped_on_error(self) -> Iterator[None]:
@@ -271,11 +287,20 @@ class Vm:
             raise
 
 
+class _UnsavableError(Exception):
+    """QEMU knows that it cannot save this machine: its model has a device without that ability."""
+
+
 async def _migrate(client: QMPClient, uri: str) -> None:
     await client.execute("stop")
-    await client.execute("migrate", {"uri": uri})
-    await _migration_end(client, "save a snapshot")
-    await client.execute("cont")
+    try:
+        await client.execute("migrate", {"uri": uri})
+    except ExecuteError as problem:
+        raise _UnsavableError(str(problem)) from problem
+    else:
+        await _migration_end(client, "save a snapshot")
+    finally:
+        await client.execute("cont")
 
 
 async def _resume(client: QMPClient) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.images import BootImage
-from kmodlab.kernels import load_inventory
-from kmodlab.vm import Vm
+from kmodlab.errors import LabError
+from kmodlab.images import BootImage, image_key
+from kmodlab.kernels import Kernel, Resolved, load_inventory
+from kmodlab.vm import Vm, emulated_by
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +40,25 @@ def test_every_machines_wires_can_be_reached_and_nothing_but_loopback_reaches_it
     words = arguments(kernel)
     assert "-qtest unix:/run/vm/qtest,server=on,wait=off -qtest-log /dev/null" in words
     assert "restrict=on,hostfwd=tcp:127.0.0.1:0-:22" in words
+
+
+def test_a_machine_without_that_qemu_says_which_is_missing() -> None:
+    kernel = load_inventory()["6.12-arm64"].model_copy(update={"vm_qemu": "qemu-system-nowhere"})
+    with pytest.raises(LabError, match=r"kernel 6.12-arm64: no qemu-system-nowhere on this machine; .*leave the kernel out"):
+        emulated_by(kernel)
+
+
+@pytest.mark.parametrize(
+    "news", [{"vm_root": "/dev/sda"}, {"vm_root_modules": ("ahci",)}, {"vm_net_modules": ("e1000",)}, {"vm_dtb": "other.dtb"}]
+)
+def test_a_board_with_other_drivers_gets_another_image(
+    news: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernel = load_inventory()["6.12-armhf"]
+
+    def key(of: Kernel) -> str:
+        return image_key(Resolved(kernel=of, release="6.12", version="1", sources=()), "boot")
+
+    assert key(kernel) == key(kernel.model_copy(update={"vm_memory": 1024})), "memory is the machine's, not the image's"
+    assert key(kernel) != key(kernel.model_copy(update=news))
