@@ -62,6 +62,8 @@ class Kernel(BaseModel):
     """What the kernel calls the root's drive."""
     vm_root_size: int = Field(default=0, ge=0)
     """MiB that the drive has at least, for controllers that take only certain sizes; 0: what the root needs."""
+    vm_root_writable: bool = False
+    """The controller takes no read-only drives; what is written goes into a file that vanishes with the VM."""
     vm_root_modules: tuple[str, ...] = ("virtio_pci", "virtio_mmio", "virtio_blk")
     """The kernel's modules that reach that drive."""
     vm_net_modules: tuple[str, ...] = ("virtio_net",)

@@ -151,6 +151,7 @@ class Vm:
         accel = accelerator(kernel, self.image)
         # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
         accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
+        writes = "snapshot=on" if kernel.vm_root_writable else "readonly=on"
         board = ["-dtb", str(self.image.dtb)] if kernel.vm_dtb else []
         cmdline = f"console={kernel.vm_console} {CMDLINE} {kernel.vm_cmdline}".rstrip()
         return [
@@ -158,7 +159,7 @@ class Vm:
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline, *board),
-            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,readonly=on"),
+            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,{writes}"),
             *(word for device in kernel.vm_devices for word in ("-device", device)),
             *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
         ]

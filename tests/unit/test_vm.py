@@ -24,7 +24,7 @@ def test_a_plain_machine_has_its_root_and_its_network_on_pci() -> None:
     words = arguments("6.12-x86_64")
     assert "-device virtio-blk-pci,drive=root -device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci" in words
     assert "-serial chardev:console" in words and "-serial null" not in words
-    assert "-dtb" not in words and "-net nic" not in words
+    assert "-dtb" not in words and "-net nic" not in words and "root.erofs,format=raw,readonly=on" in words
 
 
 def test_a_board_is_data() -> None:
@@ -32,7 +32,7 @@ def test_a_board_is_data() -> None:
     assert words.startswith("-machine sabrelite -accel tcg")
     assert "-dtb /image/board.dtb" in words and "-device sd-card,drive=root" in words and "-net nic,netdev=net" in words
     assert "-serial null -serial chardev:console" in words and "console=ttymxc1 " in words
-    assert "virtio" not in words
+    assert "virtio" not in words and "root.erofs,format=raw,snapshot=on" in words
 
 
 @pytest.mark.parametrize("kernel", ["6.12-x86_64", "6.12-arm64", "6.12-sabrelite-armhf"])
