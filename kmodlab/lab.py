@@ -149,7 +149,7 @@ def plan(
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
-    kernels = select(words, inventory, default_fleet())
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot))
     for kernel in kernels:
         emulated_by(kernel)
         if secureboot:
@@ -179,6 +179,11 @@ def plan(
         if isinstance(problem := found[kernel.id], LabError):
             run.break_kernel(kernel.id, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def fleet(inventory: dict[str, Kernel], *, secureboot: bool) -> list[str]:
+    """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
+    return [name for name in default_fleet() if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
 def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
