@@ -75,6 +75,15 @@ class BuildResult:
         return (self.folder / "build.log").read_text()
 
 
+@dataclass(frozen=True)
+class Target:
+    """What modules are built for, and where."""
+
+    root: Path
+    release: str
+    cross: str
+
+
 def compiler(root: Path, release: str) -> str:
     """The compiler that built the kernel, as its configuration says: `gcc-14 (Debian 14.2.0-19) 14.2.0`."""
     text = (root / "lib/modules" / release / "build/include/config/auto.conf").resolve()
@@ -94,12 +103,16 @@ def build(
     release: str,
     modules: Iterable[SourceModule],
     done: Callable[[BuildResult], None] = lambda result: None,
+    *,
+    cross: str = "",
 ) -> dict[str, BuildResult]:
     """Build modules (or take them from the cache) for kernel `release`, whose build root is `root`; results by name.
 
-    `done` is called for each module as soon as its build is decided. `root_key` names the root's content.
+    `done` is called for each module as soon as its build is decided. `root_key` names the root's content. `cross` is what
+    the names of the root's compiler and tools begin with, where the kernel is of another architecture than the root.
     """
     modules = list(modules)
+    kernel = Target(root, release, cross)
     names = {module.name: module for module in modules}
     results = {module.name: cached(root_key, module) for module in modules}
     missing = [m for m in modules if not (results[m.name].folder / "built.json").exists()]
@@ -114,23 +127,21 @@ def build(
     for folder in {module.folder: None for module in missing}:
         batch = [module for module in missing if module.folder == folder]
         with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
-            rest = _together(root, release, folder, batch, Path(scratch), store)
-        _alone(root, release, rest, names, results, store)
+            rest = _together(kernel, folder, batch, Path(scratch), store)
+        _alone(kernel, rest, names, results, store)
     return results
 
 
 Store = Callable[[SourceModule, Path | None, str], None]
 
 
-def _together(
-    root: Path, release: str, folder: Path, batch: list[SourceModule], scratch: Path, store: Store
-) -> list[SourceModule]:
+def _together(kernel: Target, folder: Path, batch: list[SourceModule], scratch: Path, store: Store) -> list[SourceModule]:
     """One make for a folder's modules, again without those that broke it; returns what must be built alone."""
     work = scratch / "work"
     _copy(folder, work)
     batch, alone = list(batch), []
     while len(batch) > 1:
-        answer = _make(root, release, folder, work, batch, jobs=os.cpu_count() or 1)
+        answer = _make(kernel, folder, work, batch, jobs=os.cpu_count() or 1)
         if answer.returncode == 0:
             logs = split_log(answer.stdout, batch)
             for module in batch:
@@ -146,8 +157,7 @@ def _together(
 
 
 def _alone(
-    root: Path,
-    release: str,
+    kernel: Target,
     modules: list[SourceModule],
     names: dict[str, SourceModule],
     results: dict[str, BuildResult],
@@ -157,7 +167,7 @@ def _alone(
         with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
             work = Path(scratch) / "work"
             _copy(module.folder, work)
-            answer = _make(root, release, module.folder, work, [module], jobs=1)
+            answer = _make(kernel, module.folder, work, [module], jobs=1)
             store(module, _product(work, module) if answer.returncode == 0 else None, answer.stdout)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -172,7 +182,7 @@ def _copy(folder: Path, work: Path) -> None:
 
 
 def _make(
-    root: Path, release: str, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
+    kernel: Target, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
 ) -> subprocess.CompletedProcess[str]:
     rules = rules_file(folder)
     if rules == "Kbuild":
@@ -183,14 +193,15 @@ def _make(
     command = [
         "make",
         "-C",
-        f"/lib/modules/{release}/build",
+        f"/lib/modules/{kernel.release}/build",
         f"M={sandbox.WORK}",
         "-k",
         f"-j{jobs}",
         "--output-sync=target",
+        *([f"CROSS_COMPILE={kernel.cross}"] if kernel.cross else []),
         "modules",
     ]
-    return sandbox.run(root, command, work=work, limit=BUILD_LIMIT)
+    return sandbox.run(kernel.root, command, work=work, limit=BUILD_LIMIT)
 
 
 def _product(work: Path, module: SourceModule) -> Path | None:

@@ -21,7 +21,7 @@ from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, res
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
 from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
-from kmodlab.vm import Vm, runtime_dir
+from kmodlab.vm import Vm, emulated_by, runtime_dir
 
 FILE = "lab.json"
 
@@ -149,9 +149,10 @@ def plan(
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
-    kernels = select(words, inventory, default_fleet())
-    if secureboot:
-        for kernel in kernels:
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot))
+    for kernel in kernels:
+        emulated_by(kernel)
+        if secureboot:
             secure_kernel(kernel)
     sources = {module.name: module for module in discover(folder)}
     entries = _entries(folder, sources)
@@ -178,6 +179,11 @@ def plan(
         if isinstance(problem := found[kernel.id], LabError):
             run.break_kernel(kernel.id, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def fleet(inventory: dict[str, Kernel], *, secureboot: bool) -> list[str]:
+    """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
+    return [name for name in default_fleet() if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
 def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
