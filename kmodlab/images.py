@@ -29,6 +29,14 @@ ROLES: dict[Kind, tuple[str, ...]] = {
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
 }
+LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
+"""What a machine has beside its kernel: the boot loaders that the distribution signed, and what talks to the first of them."""
+LOADER_FILES = {
+    "usr/lib/shim/shimx64.efi.signed": "EFI/BOOT/BOOTX64.EFI",
+    "usr/lib/shim/mmx64.efi.signed": "EFI/BOOT/mmx64.efi",
+    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "EFI/BOOT/grubx64.efi",
+}
+"""Where a machine's root has them, and where firmware, shim and grub look for them."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
@@ -86,6 +94,11 @@ class BootImage:
         return self.folder / "root.erofs"
 
     @property
+    def loader(self) -> Path:
+        """A machine's signed boot loaders, as they lie in an EFI system partition."""
+        return self.folder / "loader"
+
+    @property
     def host_key(self) -> str:
         """The public SSH host key that this image answers with: `ssh-ed25519 AAAA...`."""
         return (self.folder / "host_key.pub").read_text().strip()
@@ -95,9 +108,11 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
     work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
-    packing = ("", "")
+    packing: tuple[str, ...] = ("", "")
     if kind != "build":
         packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
+    if kind == "machine":
+        packing += (repr((LOADERS, LOADER_FILES)),)
     return digest(
         kind,
         RECIPE,
@@ -222,7 +237,7 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_headers_default_release": backports,
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
-        "kernel_image_packages": [f"linux-image-{release}={version}"],
+        "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 
@@ -233,6 +248,10 @@ def _pack(resolved: Resolved, folder: Path) -> None:
     shutil.copyfile(root / "boot" / f"config-{release}", folder / "config")
     shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
     _initrd(root, release, folder)
+    for path, name in LOADER_FILES.items():
+        if (root / path).exists():
+            (folder / "loader" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / path, folder / "loader" / name)
     exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
     _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
     shutil.rmtree(root)

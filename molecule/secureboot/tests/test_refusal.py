@@ -25,7 +25,7 @@ def taint(host: Host) -> int:
 def insmod(host: Host, variant: str) -> tuple[int, str, str]:
     """Status, what insmod said, and what the kernel logged meanwhile; the module is unloaded again."""
     script = (
-        f"before=$(dmesg | wc -l); insmod /run/secureboot/{variant}.ko 2>&1; status=$?; "
+        f"before=$(dmesg | wc -l); insmod /run/secureboot/{variant}.ko* 2>&1; status=$?; "
         "dmesg | tail -n +$((before + 1)) >&2; [ $status -ne 0 ] || rmmod hello_2; exit $status"
     )
     done = host.run(script)

@@ -1,0 +1,24 @@
+"""Keys for tests, as a user makes them: with OpenSSL."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from cryptography import x509
+
+
+def certificate(path: Path) -> x509.Certificate:
+    """From a PEM file."""
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def openssl(folder: Path, *options: str, name: str = "own") -> tuple[Path, Path]:
+    """A private key and its certificate, of that name."""
+    private, pem = folder / f"{name}.key", folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-subj", "/CN=own", "-keyout", str(private), "-out", str(pem)]
+    kind = [] if "-newkey" in options else ["-newkey", "rsa:2048"]
+    plain = [] if "-passout" in options else ["-nodes"]
+    subprocess.run([*command, *kind, *plain, *options], capture_output=True, check=True)
+    private.chmod(0o600)
+    return private, pem
