@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -22,3 +24,14 @@ def openssl(folder: Path, *options: str, name: str = "own") -> tuple[Path, Path]
     subprocess.run([*command, *kind, *plain, *options], capture_output=True, check=True)
     private.chmod(0o600)
     return private, pem
+
+
+def renewed(private: Path, pem: Path, start: int, end: int) -> None:
+    """Give a certificate other days of validity, counted from today."""
+    old, now = certificate(pem), datetime.datetime.now(datetime.UTC)
+    days = [now + datetime.timedelta(days=each, hours=1) for each in (start, end)]
+    builder = x509.CertificateBuilder(old.subject, old.subject, old.public_key(), old.serial_number, *days)
+    key = serialization.load_pem_private_key(private.read_bytes(), None)
+    assert old.signature_hash_algorithm
+    new = builder.sign(key, old.signature_hash_algorithm)  # type: ignore[arg-type]
+    pem.write_bytes(new.public_bytes(serialization.Encoding.PEM))

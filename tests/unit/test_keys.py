@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import multiprocessing
 import re
 import stat
@@ -11,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from own_key import certificate, openssl
+from own_key import certificate, openssl, renewed
 
 from kmodlab import keys
 from kmodlab.errors import LabError
@@ -79,17 +76,6 @@ def test_a_key_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 # The user's own key
-
-
-def renewed(private: Path, pem: Path, start: int, end: int) -> None:
-    """Give a certificate other days of validity, counted from today."""
-    old, now = certificate(pem), datetime.datetime.now(datetime.UTC)
-    days = [now + datetime.timedelta(days=each, hours=1) for each in (start, end)]
-    builder = x509.CertificateBuilder(old.subject, old.subject, old.public_key(), old.serial_number, *days)
-    key = load_pem_private_key(private.read_bytes(), None)
-    assert old.signature_hash_algorithm
-    new = builder.sign(key, old.signature_hash_algorithm)  # type: ignore[arg-type]
-    pem.write_bytes(new.public_bytes(serialization.Encoding.PEM))
 
 
 def test_a_users_key_is_taken_as_it_is(tmp_path: Path) -> None:
