@@ -113,10 +113,10 @@ def test_a_signing_key_that_others_can_read(modules: Path, tmp_path: Path) -> No
 def test_a_wrong_passphrase_is_not_repeated(modules: Path, tmp_path: Path) -> None:
     openssl(tmp_path, "-passout", "pass:right")
     given = {"KMODLAB_SIGNING_KEY": str(tmp_path / "own.key"), "KMODLAB_SIGNING_CERTIFICATE": str(tmp_path / "own.pem")}
-    given["KMODLAB_SIGNING_PASSPHRASE"] = "sesame"
+    given["KMODLAB_SIGNING_PASSPHRASE"] = words = "sesame"  # noqa: S105 a wrong one
     answer = kmodlab("matrix", "--modules", str(modules), **given)
     refused(answer, "own.key", "passphrase is wrong")
-    assert "sesame" not in answer.stdout + answer.stderr
+    assert words not in answer.stdout + answer.stderr
 
 
 def test_an_expired_certificate(modules: Path, tmp_path: Path) -> None:
