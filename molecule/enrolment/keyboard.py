@@ -1,4 +1,4 @@
-"""The scenario's machine, and the person at its keyboard: `keyboard.py start FOLDER`, `keyboard.py confirm FOLDER REQUEST PASSWORD`."""
+"""The machine and the person at its keyboard: `keyboard.py start FOLDER`, `keyboard.py confirm FOLDER REQUEST PASSWORD`."""
 
 from __future__ import annotations
 
