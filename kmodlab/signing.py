@@ -61,10 +61,20 @@ def sign_here(modules: Sequence[Path], key: SigningKey, digest: str = "sha256") 
 
 def attach(modules: Sequence[Path], folder: Path, certificate: Path) -> list[Path]:
     """Append NAME.ko.p7s of a folder, detached signatures that were made elsewhere (`sign-file -d`, DER), to each module that
-    has not its good signature yet; returns those. Raises LabError, and has then changed none.
+    has not its good signature yet; returns those. Where a signature is not there or not good, its module is put into the folder
+    without any, to be signed: LabError then, and nothing was changed.
     """
     wanting = _wanting(modules, certificate)
-    _put({module: _attached(module, folder / f"{module.name}.p7s") for module in wanting}, certificate)
+    signed = {module: _attached(module, folder, certificate) for module in wanting}
+    waiting = {module: content for module, content in signed.items() if content is None}
+    for module in waiting:
+        write_aside(folder / module.name, _unsigned(module))
+    if waiting:
+        names = ", ".join(sorted(module.name for module in waiting))
+        raise LabError(
+            f"{names} in {folder} must be signed where the key is: `sign-file -d sha256 KEY CERTIFICATE NAME.ko`; then come back"
+        )
+    _put({module: content for module, content in signed.items() if content is not None}, certificate)
     return wanting
 
 
@@ -103,11 +113,17 @@ def _put(signed: Mapping[Path, bytes], certificate: Path) -> None:
         write_aside(module, content)
 
 
-def _attached(module: Path, detached: Path) -> bytes:
+def _attached(module: Path, folder: Path, certificate: Path) -> bytes | None:
+    """The module with its detached signature; None where that is not there, or is of another module, key or version."""
+    detached = folder / f"{module.name}.p7s"
     try:
-        return signature.attached(_unsigned(module), detached.read_bytes())
+        content = signature.attached(_unsigned(module), detached.read_bytes())
+        signature.verify(content, keys.read_certificate(certificate))
+    except (FileNotFoundError, signature.SignatureError):
+        return None
     except OSError as problem:
-        raise LabError(f"detached signature {detached}: {problem.strerror}; make it with `sign-file -d`") from problem
+        raise LabError(f"detached signature {detached}: {problem.strerror}") from problem
+    return content
 
 
 def _signed_here(module: bytes, key: SigningKey, digest: str) -> bytes:

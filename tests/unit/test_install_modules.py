@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import json
 import lzma
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from kmodlab.cache import REPOSITORY
+from ansible_module import answer_of
 
 MODULE = b"\x7fELF" + bytes(range(256)) * 800 + b"~Module signature appended~\n"
-PLUGIN = REPOSITORY / "plugins/modules/install_modules.py"
 
 
 @pytest.fixture
@@ -29,23 +25,8 @@ def ko(tmp_path: Path) -> Path:
 
 
 def install(ko: Path, compression: str, *, check: bool = False, path: str | None = None) -> dict[str, Any]:
-    """The module's own answer, as Ansible runs it."""
     arguments = {"files": [str(ko)], "dest": str(installed(ko)), "compression": compression, "_ansible_check_mode": check}
-    code = (
-        "import json, runpy, sys; from ansible.module_utils.testing import patch_module_args\n"
-        f"with patch_module_args(json.loads(sys.stdin.read())): runpy.run_path({str(PLUGIN)!r}, run_name='__main__')"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path or os.environ["PATH"]},
-    )
-    assert answer.stdout, answer.stderr
-    said: dict[str, Any] = json.loads(answer.stdout)
-    return said
+    return answer_of("install_modules", arguments, PATH=path or os.environ["PATH"])
 
 
 def installed(ko: Path) -> Path:

@@ -202,25 +202,56 @@ def test_a_kernel_without_ecdsa_is_not_given_an_ecdsa_signature(root: Path, modu
         sign_modules(root, RELEASE, modules, lab_key(tmp_path, "ecdsa-p384"))
 
 
-def test_detached_signatures_are_attached_once_all_are_verified(key: SigningKey, modules: list[Path], tmp_path: Path) -> None:
+@pytest.fixture
+def elsewhere(key: SigningKey, modules: list[Path], tmp_path: Path) -> Path:
+    """A folder with the detached signatures of both modules, which are unsigned again."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
     signing.sign_here(modules, key)
-    signed = [module.read_bytes() for module in modules]
-    for module, content in zip(modules, signed, strict=True):
-        (tmp_path / f"{module.name}.p7s").write_bytes(content[len(MODULE) : -len(signature.MAGIC) - signature.TRAILER.size])
+    for module in modules:
+        message = module.read_bytes()[len(MODULE) : -len(signature.MAGIC) - signature.TRAILER.size]
+        (folder / f"{module.name}.p7s").write_bytes(message)
+        module.write_bytes(MODULE)
+    return folder
+
+
+def test_detached_signatures_are_attached(key: SigningKey, modules: list[Path], elsewhere: Path) -> None:
+    assert signing.attach(modules, elsewhere, key.certificate) == modules
+    for module in modules:
+        signature.verify(module.read_bytes(), certificate(key.certificate))
+    assert signing.attach(modules, elsewhere, key.certificate) == []
+
+
+def not_there(detached: Path, _: Path) -> None:
+    detached.unlink()
+
+
+def of_another_version(_: Path, module: Path) -> None:
+    module.write_bytes(MODULE + b"changed")
+
+
+def of_another_key(detached: Path, module: Path) -> None:
+    stranger = lab_key(detached.parent / "stranger", "rsa-2048")
+    signing.sign_here([module], stranger)
+    detached.write_bytes(module.read_bytes()[len(MODULE) : -len(signature.MAGIC) - signature.TRAILER.size])
+
+
+def no_signature(detached: Path, _: Path) -> None:
+    detached.write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize("fault", [not_there, of_another_version, of_another_key, no_signature])
+def test_what_lacks_its_signature_is_handed_out_to_be_signed_and_nothing_is_half_signed(
+    key: SigningKey, modules: list[Path], elsewhere: Path, fault: Callable[[Path, Path], None]
+) -> None:
     one, two = modules
-    one.write_bytes(MODULE)
-    two.write_bytes(MODULE + b"changed")
-    with pytest.raises(LabError, match=r"two\.ko got no good signature by .*certificate\.pem: .*changed after it was signed"):
-        signing.attach(modules, tmp_path, key.certificate)
-    assert [one.read_bytes(), two.read_bytes()] == [MODULE, MODULE + b"changed"]
-    two.write_bytes(MODULE)
-    assert signing.attach(modules, tmp_path, key.certificate) == modules
-    assert [module.read_bytes() for module in modules] == signed
-    assert signing.attach(modules, tmp_path, key.certificate) == []
-    one.write_bytes(MODULE)
-    (tmp_path / "one.ko.p7s").unlink()
-    with pytest.raises(LabError, match=r"detached signature .*one\.ko\.p7s: No such file .*; make it with `sign-file -d`"):
-        signing.attach(modules, tmp_path, key.certificate)
+    fault(elsewhere / "two.ko.p7s", two)
+    before = two.read_bytes()
+    with pytest.raises(LabError, match=r"two\.ko in .*elsewhere must be signed where the key is: `sign-file -d") as problem:
+        signing.attach(modules, elsewhere, key.certificate)
+    assert "one.ko" not in str(problem.value)
+    assert (elsewhere / "two.ko").read_bytes() == signature.stripped(before)
+    assert [one.read_bytes(), two.read_bytes()] == [MODULE, before]
 
 
 @pytest.mark.parametrize("algorithm", ["rsa-2048", "ecdsa-p384"])
