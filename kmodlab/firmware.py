@@ -17,6 +17,7 @@ from kmodlab.kernels import Kernel
 
 VARIABLES = "variables.fd"
 """A VM's own variable store, in its folder."""
+TOOL = Path(sys.executable).parent / "virt-fw-vars"
 OWNER = "6a1f6c4e-5d0b-4c39-9c5e-2f7d3a3a5b10"
 """The lab's own GUID, which signs as owner of its entries."""
 
@@ -92,8 +93,11 @@ class Firmware:
         options = ["--sb"] if self.platform else []
         for option, value in entries:
             options += [option, str(value)] if option == "--distro-keys" else [option, OWNER, str(value)]
-        command = [str(Path(sys.executable).parent / "virt-fw-vars"), "--input", str(self.build.template)]
-        answer = subprocess.run([*command, "--output", str(store), *options], capture_output=True, text=True, check=False)
+        command = [str(TOOL), "--input", str(self.build.template), "--output", str(store), *options]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError as problem:
+            raise LabError(f"{TOOL} is missing: run `make setup`") from problem
         if answer.returncode:
             raise LabError(f"virt-fw-vars cannot enrol: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
 

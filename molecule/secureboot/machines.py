@@ -1,4 +1,4 @@
-"""The scenario's machines: `machines.py start|stop FOLDER KERNEL...`.
+"""The scenario's machines: `machines.py start FOLDER "KERNEL..."`, `machines.py stop FOLDER`.
 
 For each kernel one module of the book is built and then signed in every way, good and bad, into FOLDER/KERNEL/modules.
 The machine's firmware trusts (db) the lab's key, one whose certificate has expired, and one that it forbids as well (dbx), as it
@@ -25,36 +25,33 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kmodlab import build, images, keys, signing
 from kmodlab.cache import REPOSITORY, cache_dir, write_aside
 from kmodlab.errors import LabError
-from kmodlab.images import BootImage
 from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import discover
 from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
-from kmodlab.vm import Vm
+from kmodlab.vm import Vm, stop_in
 
 MODULE = "hello-2"
 KEYS = cache_dir() / "secureboot-keys"
 """Of strangers and of the past: made once, so that a machine's snapshot can be used again."""
 
 
-def start(folder: Path, words: list[str]) -> None:
-    for resolved in _resolved(words):
+def start(folder: Path, words: str) -> None:
+    found = _resolved(words)
+    for resolved in found:
         path = folder / resolved.kernel.id
         machine = _machine(resolved, path, _variants(resolved, path / "modules"))
         machine.start()
         _bring(path / "modules", machine)
         print(f"{resolved.kernel.id}: {resolved.release}")
-    lines = "".join(f"Include {folder}/{word}/ssh_config\n" for word in words)
+    lines = "".join(f"Include {folder}/{resolved.kernel.id}/ssh_config\n" for resolved in found)
     write_aside(folder / "ssh_config", lines)
 
 
-def stop(folder: Path, words: list[str]) -> None:
+def stop(folder: Path) -> None:
     """Needs no image and no archive: what runs is found by its folder."""
-    for kernel in select(words, load_inventory(), default_fleet()):
-        path = folder / kernel.id
-        machine = Vm(kernel, BootImage(path), path, path / "console.log")
-        if machine.state:
-            machine.stop()
-            print(f"{kernel.id} stopped")
+    for state in folder.glob("*/vm.json"):
+        if stop_in(state.parent):
+            print(f"{state.parent.name} stopped")
 
 
 def _bring(variants: Path, machine: Vm) -> None:
@@ -68,8 +65,8 @@ def _bring(variants: Path, machine: Vm) -> None:
         raise LabError(f"{machine.kernel.id}: {answer.stderr.decode(errors='replace').strip()}")
 
 
-def _resolved(words: list[str]) -> list[Resolved]:
-    found = resolve(select(words, load_inventory(), default_fleet())).values()
+def _resolved(words: str) -> list[Resolved]:
+    found = resolve(select([words], load_inventory(), default_fleet())).values()
     for each in found:
         if isinstance(each, LabError):
             raise each
@@ -135,6 +132,6 @@ def _expired_twin() -> Path:
 
 if __name__ == "__main__":
     try:
-        {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3].split())
+        {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
     except LabError as problem:
         sys.exit(f"secureboot: {problem}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +29,7 @@ def kernel() -> Kernel:
 def variables(made: Firmware, folder: Path) -> dict[str, str]:
     """What the variable store of a new VM says, by variable."""
     made.arguments(folder)
-    tool = Path(sys.executable).parent / "virt-fw-vars"
-    command = [str(tool), "--input", str(folder / firmware.VARIABLES), "--print", "--verbose", "--hashes"]
+    command = [str(firmware.TOOL), "--input", str(folder / firmware.VARIABLES), "--print", "--verbose", "--hashes"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     parts = said.split("name=")[1:]
     return {part.split()[0]: part for part in parts}
@@ -96,6 +94,13 @@ def test_a_broken_certificate_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="virt-fw-vars cannot enrol: ") as problem:
         Firmware(BUILD, db=(broken,)).arguments(tmp_path)
     assert "\n" not in str(problem.value)
+
+
+@needs_ovmf
+def test_a_missing_tool_is_named_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firmware, "TOOL", tmp_path / "virt-fw-vars")
+    with pytest.raises(LabError, match="virt-fw-vars is missing: run `make setup`"):
+        Firmware(BUILD, vendors=("ms-uefi",)).arguments(tmp_path)
 
 
 def test_a_kernel_of_an_architecture_without_it_is_named(kernel: Kernel) -> None:

@@ -1,10 +1,15 @@
 """A kernel under Secure Boot takes what the lab signed, and nothing else; the words are those that it was seen to say."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
 
+MACHINES = (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "ssh_config").read_text()
+testinfra_hosts = [f"ssh://{kernel}" for kernel in re.findall(r"^Include .*/(.+)/ssh_config$", MACHINES, re.MULTILINE)]
+"""Those that create.yml has started."""
 OUT_OF_TREE = 4096
 BOOKS_WORDS = "Lockdown: .*unsigned module loading is restricted; see man kernel_lockdown.7"
 """What the book shows, and 5.10 still says."""
