@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, lab, report
+from kmodlab import __version__, bench, keys, lab, report, signing
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -64,6 +64,7 @@ def matrix(kernels: str, modules: str, only: str, secureboot: bool, quick: bool,
     _need_tools()
     with _the_only_run(), _terminated_is_interrupted():
         stop_all()
+        _look_after_the_key()
         order = lab.plan(
             reports.absolute(), [kernels], Path(modules), [only], refresh=refresh, secureboot=secureboot, quick=quick
         )
@@ -137,6 +138,14 @@ def _terminated_is_interrupted() -> Iterator[None]:
     finally:
         for each, handler in earlier.items():
             signal.signal(each, handler)
+
+
+def _look_after_the_key() -> None:
+    """Whatever is wrong with the signing key is said before anything else is done, and its end is announced."""
+    key = keys.chosen_key()
+    signing.prove(key)
+    if warning := keys.expiry_warning(key.certificate):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def _say_kernels(order: Lab) -> None:

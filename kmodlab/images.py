@@ -32,6 +32,14 @@ ROLES: dict[Kind, tuple[str, ...]] = {
 }
 CROSS_ROLES = ("cross_toolchain", "kmod_tools")
 """Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
+LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
+"""What a machine has beside its kernel: the boot loaders that the distribution signed, and what talks to the first of them."""
+LOADER_FILES = {
+    "usr/lib/shim/shimx64.efi.signed": "EFI/BOOT/BOOTX64.EFI",
+    "usr/lib/shim/mmx64.efi.signed": "EFI/BOOT/mmx64.efi",
+    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "EFI/BOOT/grubx64.efi",
+}
+"""Where a machine's root has them, and where firmware, shim and grub look for them."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
@@ -94,6 +102,11 @@ class BootImage:
         return self.folder / "board.dtb"
 
     @property
+    def loader(self) -> Path:
+        """A machine's signed boot loaders, as they lie in an EFI system partition."""
+        return self.folder / "loader"
+
+    @property
     def host_key(self) -> str:
         """The public SSH host key that this image answers with: `ssh-ed25519 AAAA...`."""
         return (self.folder / "host_key.pub").read_text().strip()
@@ -107,6 +120,8 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     if kind != "build":
         what = repr((_init(resolved.kernel), _root_modules(resolved.kernel), SOFT_MODULES, UNWANTED))
         packing = (ssh_key().with_suffix(".pub").read_text(), what, *_board(resolved.kernel))
+    if kind == "machine":
+        packing += (repr((LOADERS, LOADER_FILES)),)
     return digest(
         kind,
         RECIPE,
@@ -256,7 +271,7 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_headers_default_release": backports,
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
-        "kernel_image_packages": [f"linux-image-{release}={version}"],
+        "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
         "guest_base_network_modules": list(resolved.kernel.vm_net_modules),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
@@ -270,6 +285,10 @@ def _pack(resolved: Resolved, folder: Path) -> None:
     if resolved.kernel.vm_dtb:
         shutil.copyfile(_device_tree(root, resolved), folder / "board.dtb")
     _initrd(root, resolved, folder)
+    for path, name in LOADER_FILES.items():
+        if (root / path).exists():
+            (folder / "loader" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / path, folder / "loader" / name)
     exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
     _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
     if (size := resolved.kernel.vm_root_size << 20) > (folder / "root.erofs").stat().st_size:

@@ -12,15 +12,16 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab import results, signing
+from kmodlab import keys, results
 from kmodlab.cache import REPOSITORY, digest, write_aside
 from kmodlab.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.errors import LabError
+from kmodlab.firmware import ordinary
 from kmodlab.images import BootImage, boot_image, build_root
 from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
-from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
+from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
 from kmodlab.vm import Vm, emulated_by, runtime_dir
 
 FILE = "lab.json"
@@ -127,11 +128,12 @@ class Lab:
         resolved = self.resolved(kernel)
         console = self.run.folder / "logs" / kernel / "console.log"
         console.parent.mkdir(parents=True, exist_ok=True)
-        key = signing.chosen_key()
+        certificate = keys.chosen_key().certificate
         folder, image = runtime_dir() / self.run.id / kernel, BootImage(self.image(kernel, "boot"))
         if self.order.secureboot:
-            return SecureVm(secure_kernel(resolved.kernel), signed_image(image), folder, console, key.certificate)
-        return Vm(resolved.kernel, image, folder, console, key.certificate)
+            firmware = secure_firmware(resolved.kernel, [certificate])
+            return Vm(secure_kernel(resolved.kernel), signed_image(image), folder, console, firmware)
+        return Vm(resolved.kernel, image, folder, console, ordinary(resolved.kernel, certificate))
 
 
 def plan(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import build, guest, images, progress, sandbox, signing
+from kmodlab import build, guest, images, keys, progress, sandbox, signing
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
@@ -122,7 +122,7 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
     entries = lab.alive(kernel, Stage.SIGN)
     if not entries:
         return False
-    key = signing.chosen_key()
+    key = keys.chosen_key()
     modules = {entry.name: lab.artefacts(kernel) / "modules" / f"{entry.name}.ko" for entry in entries}
     modules |= {ko.name: ko for ko in (lab.artefacts(kernel) / "lab-modules").glob("*.ko")}
     store = cache_dir() / "signed"

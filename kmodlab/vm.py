@@ -24,10 +24,10 @@ from pydantic import BaseModel, ConfigDict
 from qemu.qmp import ExecuteError, QMPClient
 from qemu.qmp.protocol import ConnectError
 
-from kmodlab import firmware
 from kmodlab.accelerator import accelerator, qemu_version
 from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
 from kmodlab.errors import LabError
+from kmodlab.firmware import VARIABLES, Firmware
 from kmodlab.guest import Guest
 from kmodlab.images import BootImage, ssh_key
 from kmodlab.kernels import Kernel
@@ -70,8 +70,10 @@ class Vm:
     folder: Path
     console: Path
     """The file that takes everything the serial console ever says, restarts included."""
-    certificate: Path | None = None
-    """The lab's certificate (DER), put into the firmware's `db` where there is a firmware."""
+    firmware: Firmware | None = None
+    """None: QEMU starts the kernel without any."""
+    loader: Path | None = None
+    """A folder that is the EFI system partition, whose boot loader the firmware starts; None: QEMU starts the kernel."""
 
     @property
     def ssh_config(self) -> Path:
@@ -103,6 +105,23 @@ class Vm:
                 self._warm_up()
                 self._save(snapshot, state)
         return state
+
+    def power_on(self) -> VmState:
+        """Start the VM as its power button does: from the firmware on, whose variables are as the last boot left them. Nothing
+        waits for what comes up, and no snapshot is used or taken.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        store = self.folder / VARIABLES
+        return self._launch(restored=False, variables=store if store.exists() else None)
+
+    def await_ready(self) -> None:
+        """Wait until the system in it answers."""
+        with self._stopped_on_error():
+            self._await_ssh(self.kernel.vm_boot_limit)
+
+    def await_off(self, limit: float) -> None:
+        """Wait until it has powered off, or has begun to start anew: no VM of the lab does so by itself."""
+        _await(lambda: self.state is None, limit, f"VM {self.kernel.id} does not power off; its console is {self.console}")
 
     def restore(self) -> VmState:
         """Throw the VM away and bring back the state right after its boot."""
@@ -152,17 +171,28 @@ class Vm:
         # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
         accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
         writes = "snapshot=on" if kernel.vm_root_writable else "readonly=on"
-        board = ["-dtb", str(self.image.dtb)] if kernel.vm_dtb else []
-        cmdline = f"console={kernel.vm_console} {CMDLINE} {kernel.vm_cmdline}".rstrip()
         return [
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline, *board),
+            *self._starter(),
             *("-drive", f"if=none,id=root,file={self.image.root},format=raw,{writes}"),
             *(word for device in kernel.vm_devices for word in ("-device", device)),
             *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
         ]
+
+    def _starter(self) -> list[str]:
+        """What starts the kernel: a disk with its boot loader, or QEMU."""
+        if self.loader:
+            drive = f"if=none,id=loader,format=raw,readonly=on,file=fat:{self.loader}"
+            return ["-drive", drive, "-device", "virtio-blk-pci,drive=loader,bootindex=0"]
+        board = ["-dtb", str(self.image.dtb)] if self.kernel.vm_dtb else []
+        return ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", self.cmdline, *board]
+
+    @property
+    def cmdline(self) -> str:
+        """The kernel's command line."""
+        return f"console={self.kernel.vm_console} {CMDLINE} {self.kernel.vm_cmdline}".rstrip()
 
     def _runtime_arguments(self) -> list[str]:
         """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing.
@@ -182,14 +212,13 @@ class Vm:
         key = digest(
             *self._arguments(),
             qemu_version(self.kernel.vm_qemu),
-            self.certificate.read_bytes() if self.certificate else b"",
-            self.kernel.vm_firmware,
+            self.firmware.key if self.firmware else "",
         )
         return cache_dir() / "snapshots" / f"{self.kernel.id}-{key}"
 
     def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
         qemu = emulated_by(self.kernel)
-        flash = firmware.arguments(self.kernel, self.folder, self.certificate, variables)
+        flash = self.firmware.arguments(self.folder, variables) if self.firmware else []
         command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
         if answer.returncode:
@@ -262,11 +291,11 @@ class Vm:
         with suppress(_UnsavableError), filled(snapshot) as folder:
             write_aside(folder / BOOTED, state.model_dump_json())
             self._with_qmp(lambda client: _migrate(client, f"exec:zstd -q -1 > {folder}/state.zst"))
-            if (self.folder / firmware.VARIABLES).exists():
-                shutil.copyfile(self.folder / firmware.VARIABLES, folder / firmware.VARIABLES)
+            if self.firmware:
+                shutil.copyfile(self.folder / VARIABLES, folder / VARIABLES)
 
     def _restore(self, snapshot: Path) -> VmState:
-        variables = snapshot / firmware.VARIABLES
+        variables = snapshot / VARIABLES
         booted = VmState.model_validate_json((snapshot / BOOTED).read_text())
         started = time.monotonic()
         state = self._launch(
