@@ -41,7 +41,15 @@ CMDLINE = "quiet log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15
 exits with it: a dead guest is seen at once, its console kept."""
 BOOTED = "booted.json"
 """In a snapshot: the state of the VM that it was taken of."""
-SSH_PROBE = ("-o", "ConnectTimeout=2", "-o", "ControlPath=none")
+PROBE = ("-o", "ConnectTimeout=2")
+APART = ("-o", "ControlPath=none")
+"""A connection of its own, which a snapshot must be spared: nobody would be at its other end after it."""
+WARM_UP = """
+insmod /none; rmmod none; modprobe -n -q loop; lsmod; cat /proc/modules; ls -d /; grep -q none /proc/modules; dd </dev/null
+mkdir -p /run/kmodlab; tar -c /dev/null | tar -t; rm -rf /run/kmodlab
+python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, struct, subprocess, sys, termios, threading, time'
+"""
+"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache."""
 
 
 class VmState(BaseModel):
@@ -100,7 +108,7 @@ class Vm:
             started = time.monotonic()
             state = self._launch(restored=False)
             with self._stopped_on_error():
-                self._await_ssh(self.kernel.vm_boot_limit)
+                self._await_ssh(self.kernel.vm_boot_limit, APART)
                 state = self._note(state, seconds=(took := time.monotonic() - started), boot_seconds=took)
                 self._warm_up()
                 self._save(snapshot, state)
@@ -138,7 +146,10 @@ class Vm:
 
     def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
         """Run one command in the guest over a connection of its own."""
-        command = ["ssh", "-F", str(self.ssh_config), *SSH_PROBE, self.kernel.id, *words]
+        return self._ssh(*APART, self.kernel.id, *words, limit=limit)
+
+    def _ssh(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+        command = ["ssh", "-F", str(self.ssh_config), *PROBE, *words]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit)
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -211,6 +222,7 @@ class Vm:
     def _snapshot(self) -> Path:
         key = digest(
             *self._arguments(),
+            WARM_UP,
             qemu_version(self.kernel.vm_qemu),
             self.firmware.key if self.firmware else "",
         )
@@ -269,14 +281,17 @@ class Vm:
         lines = "".join(f"  {key} {value}\n" for key, value in options.items())
         write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
 
-    def _await_ssh(self, limit: float) -> None:
-        """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself."""
+    def _await_ssh(self, limit: float, options: tuple[str, ...] = ()) -> None:
+        """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself.
+
+        The connection stays open for those who come next, unless the options say otherwise: it costs an emulated guest a second.
+        """
 
         def answers() -> bool:
             if self.state is None:
                 raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
             try:
-                return self.ssh("true", limit=limit).returncode == 0
+                return self._ssh(*options, self.kernel.id, "true", limit=limit).returncode == 0
             except subprocess.TimeoutExpired:
                 return False
 
@@ -284,7 +299,7 @@ class Vm:
 
     def _warm_up(self) -> None:
         """Have the guest read what every test needs, so that the snapshot holds it in its page cache."""
-        self.ssh("python3 -c pass; modprobe -n -q loop; lsmod >/dev/null; sync", limit=60)
+        self.ssh(WARM_UP, limit=60)
 
     def _save(self, snapshot: Path, state: VmState) -> None:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
