@@ -21,7 +21,7 @@ from typing import Literal
 from kmodlab import emulator
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
-from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, native_arch
+from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, native_arch
 
 Kind = Literal["build", "boot", "machine"]
 """A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on."""
@@ -243,6 +243,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         "--include=python3,python3-apt",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
+        *(f"--aptopt={setting}" for setting in apt_settings()),
         "--dpkgopt=force-unsafe-io",
         f"--customize-hook={hook}",
         resolved.kernel.distribution,

@@ -190,6 +190,16 @@ def mirrors() -> tuple[str, str]:
     return main, (security or f"{main.removesuffix('/debian')}/debian-security").rstrip("/")
 
 
+def apt_settings() -> list[str]:
+    """What this machine's own apt is told of its archive's reach and dates, as `apt-config dump` prints it: roots need it, too.
+
+    A mirror that stands still, as a snapshot behind a registry does, has signatures whose time has run out.
+    """
+    wanted = ("Acquire::Check-Valid-Until ", "Acquire::Check-Date ", "Acquire::http::Proxy", "Acquire::https::Proxy")
+    answer = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    return [line for line in answer.stdout.splitlines() if line.startswith(wanted)]
+
+
 def _apt_mirror(label: str) -> str | None:
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
