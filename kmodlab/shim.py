@@ -68,8 +68,8 @@ class Person:
         self.press("ret")
         self.read(request)
         self.press("down", "ret")
-        self.read("Continue")
-        self.press("down", "ret")
+        keys_to_view = self.read("Continue").count("View key")
+        self.press(*["down"] * keys_to_view, "ret")
         self.read("Yes")
         self.press("down", "ret")
         self.read("Password:")
@@ -78,15 +78,15 @@ class Person:
         self.press("ret")
         self.vm.await_off(SCREEN_LIMIT)
 
-    def read(self, text: str) -> None:
-        """Wait until the screen shows a text."""
+    def read(self, text: str) -> str:
+        """Wait until the screen shows a text; all that it showed since the last one."""
         deadline = time.monotonic() + SCREEN_LIMIT
         while time.monotonic() < deadline:
             content = self.vm.console.read_bytes()[self.seen :] if self.vm.console.exists() else b""
             shown = ESCAPES.sub("", content.decode(errors="replace"))
             if text in shown:
                 self.seen += len(content)
-                return
+                return shown
             if self.vm.state is None:
                 raise LabError(f"VM {self.vm.kernel.id} ended before it showed {text!r}; its console is {self.vm.console}")
             time.sleep(0.1)

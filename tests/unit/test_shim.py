@@ -43,9 +43,9 @@ class Screen:
 SCREENS = {
     "": "\x1b[01;01HPress any key to perform MOK \x1b[0mmanagement",
     "ret": "\x1b[2JContinue boot  \x1b[1mEnroll MOK  Enroll key from disk",
-    "retdownret": "View key 0  Continue",
-    "downretdownret": "Enroll the key(s)?  No  Yes",
-    "downretdownretdownret": "Password:",
+    "retdownret": "View key 0  View key 1  Continue",
+    "downretdowndownret": "Enroll the key(s)?  No  Yes",
+    "downdownretdownret": "Password:",
     "abspcminus7ret": "Perform MOK management  Reboot",
 }
 
@@ -65,7 +65,7 @@ def test_the_person_confirms_what_waits(tmp_path: Path) -> None:
     screen.show()
     who.confirm("Enroll MOK", "ab -7")
     assert screen.typed[-1] == "ret"
-    assert len(screen.typed) == 1 + 2 + 2 + 2 + 6 + 1
+    assert len(screen.typed) == 1 + 2 + 3 + 2 + 6 + 1
 
 
 def test_another_screen_is_told_with_what_it_shows(tmp_path: Path) -> None:
