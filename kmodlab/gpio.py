@@ -33,6 +33,8 @@ AGENT = Path(__file__).with_name("gpio_agent.py")
 """The program that drives lines from the target itself."""
 TAKEN_LIMIT = 10.0
 """Seconds within which a kernel must take an edge; more than an emulated one with much else to do needs."""
+BOUNCE = 0.001
+"""Seconds between the edges of a bad contact: as close as real ones, and so that the kernel can do other things, too."""
 ORDER_LIMIT = 20.0
 """Seconds within which the agent must answer, beyond what the order itself takes."""
 
@@ -61,7 +63,7 @@ class Chip(ABC):
         answer = self.guest.sh(self.wiring.setup or ":", check=False)
         if answer.rc:
             said = (answer.stderr.strip().splitlines() or ["no word"])[-1]
-            raise LabError(f"{self.guest.name}: its GPIO chip {self.chip} ({self.wiring.provider}) cannot be made: {said}")
+            raise LabError(f"{self.guest.name}: the GPIO chip of its wiring cannot be had: {said}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -283,9 +285,10 @@ class QemuChip(Chip):
         stop = threading.Event()
 
         def bounces() -> None:
-            while not stop.is_set():
-                self._device.drive(line, 1)
-                self._device.drive(line, 0)
+            level = 0
+            while not stop.wait(BOUNCE) or level:
+                level ^= 1
+                self._device.drive(line, level)
 
         thread = threading.Thread(target=bounces, daemon=True)
         thread.start()

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
 from kmodlab.errors import LabError
+from kmodlab.wiring import Wiring
 
 Arch = Literal["x86_64", "arm64", "armhf"]
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
@@ -72,7 +73,9 @@ class Kernel(BaseModel):
     vm_cmdline: str = ""
     """Words for the kernel's command line, beside the lab's own."""
     vm_offers: tuple[str, ...] = ()
-    """Hardware that modules may ask for in the catalog."""
+    """Hardware that modules may ask for in the catalog, beside GPIO lines, which `vm_gpio` offers."""
+    vm_gpio: Wiring | None = None
+    """Where buttons and an LED are, and who drives their far ends."""
 
     @property
     def distribution(self) -> str:
@@ -88,6 +91,11 @@ class Kernel(BaseModel):
     def cross(self) -> str:
         """What the names of its compiler and tools begin with: `aarch64-linux-gnu-`; empty where they are this machine's own."""
         return f"{GNU[self.kernel_arch]}-" if self.foreign else ""
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        return {*self.vm_offers, *(["gpio"] if self.vm_gpio else [])}
 
     @property
     def version(self) -> tuple[int, ...]:

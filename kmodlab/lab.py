@@ -201,7 +201,7 @@ def _kernel(kernel: Kernel, found: Resolved | LabError) -> results.Kernel:
 
 def _cells(kernel: Kernel, modules: list[Module], quick: bool) -> list[Planned]:
     stages = [stage for stage in Stage if not (quick and stage is Stage.BEHAVIOUR)]
-    skipped = skips(modules, kernel.kernel_line, kernel.kernel_arch, set(kernel.vm_offers))
+    skipped = skips(modules, kernel.kernel_line, kernel.kernel_arch, kernel.offers)
     return [
         Planned(
             kernel=kernel.id,

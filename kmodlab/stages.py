@@ -17,9 +17,9 @@ from kmodlab.catalog import Module
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.lab import Lab
-from kmodlab.life_cycle import SIMULATORS
 from kmodlab.modules import discover
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.wiring import SIMULATOR_SOURCES
 
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
@@ -81,8 +81,9 @@ def build_modules(lab: Lab, kernel: str) -> bool:
 def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
     """Build the modules by which the lab gives a kernel hardware that its machine has not."""
     resolved = lab.resolved(kernel)
-    for hardware in set(resolved.kernel.vm_offers) & set(SIMULATORS):
-        sources = discover(REPOSITORY / SIMULATORS[hardware].sources)
+    wiring = resolved.kernel.vm_gpio
+    if wiring and wiring.provider == "simulated":
+        sources = discover(REPOSITORY / SIMULATOR_SOURCES)
         for result in build.build(root, root_key, resolved.release, sources, cross=resolved.kernel.cross).values():
             if not result.built.ok:
                 raise LabError(f"kernel {kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")

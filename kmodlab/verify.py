@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from kmodlab import progress, taint
+from kmodlab.cache import write_aside
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
 from kmodlab.errors import LabError
+from kmodlab.gpio import Chip, listing, open_chip
 from kmodlab.guest import Guest, GuestLostError
 from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
@@ -61,6 +64,7 @@ class Worker:
         self.vm = lab.vm(kernel)
         self.release = lab.resolved(kernel).release
         self.guest = self.vm.guest()
+        self.wiring = lab.resolved(kernel).kernel.vm_gpio
         self.key_known = lab.order.secureboot or lab.resolved(kernel).kernel.vm_firmware == "ovmf"
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
@@ -70,12 +74,16 @@ class Worker:
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
+        wiring = self.wiring
         entry = self.entries[name]
+        if wiring:
+            entry = entry.model_copy(update={"parameters": wiring.fill(entry.parameters)})
         needs = self._needs(entry)
         own = [name, *(need.name for need in needs)]
         in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
-        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)))
+        gpio = wiring if "gpio" in entry.hardware else None
+        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), gpio)
 
     def _needs(self, entry: Module) -> list[Module]:
         found: dict[str, Module] = {}
@@ -147,6 +155,15 @@ class Worker:
         deploy(self.lab, self.kernel, self.guest)
         if self.cell:
             self.cell.module.guest = self.guest
+
+    def describe_gpio(self) -> None:
+        """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
+        try:
+            with open_chip(self.wiring, self.guest, self.vm) if self.wiring else nullcontext():
+                text = listing(self.guest)
+        except (GuestLostError, AssertionError, LabError) as problem:
+            text = f"cannot be told: {problem}\n"
+        write_aside(self.lab.run.folder / "logs" / self.kernel / "gpio.txt", text)
 
     def alive(self) -> bool:
         """Whether the target still answers."""
@@ -240,6 +257,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
+        worker.describe_gpio()
         worker.guest.close()
 
 
@@ -345,6 +363,20 @@ def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
     module.load(module.entry.parameters)
     yield module
     module.unload_if_loaded()
+
+
+@pytest.fixture
+def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
+    """The target's GPIO chip, its wires in the test's hand, for modules that ask for the hardware `gpio`.
+
+    A chip cannot go while the module holds its lines: so the module goes first, however the test ended.
+    """
+    if worker.wiring is None:
+        pytest.skip(f"{worker.kernel} has no GPIO lines that a test could drive")
+    with open_chip(worker.wiring, worker.guest, worker.vm) as chip:
+        yield chip
+        if module.is_loaded():
+            module.unload()
 
 
 @pytest.fixture

@@ -30,17 +30,20 @@ GPIO_SIM = "/sys/kernel/config/gpio-sim/kmodlab"
 """Where the kernel's own simulated chip is made, by making this folder."""
 GPIO_SIM_LINES = 8
 
+FAILED = 92
+"""The exit status of `setup` where the chip cannot be had: the lab's fault, not a module's."""
+
 Line = Annotated[int, Field(ge=0)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@+-]+$")]
 
 SETUP: dict[str, str] = {
-    "simulated": f"grep -q '^{SIMULATOR} ' /proc/modules || insmod {LAB_MODULES}/{SIMULATOR}.ko label=$chip || exit 91",
+    "simulated": f"grep -q '^{SIMULATOR} ' /proc/modules || insmod {LAB_MODULES}/{SIMULATOR}.ko label=$chip || exit {FAILED}",
     "gpio-sim": f"""
-modprobe gpio-sim || exit 90
-[ -d {GPIO_SIM.rpartition("/")[0]} ] || mount -t configfs configfs /sys/kernel/config || exit 91
+modprobe gpio-sim || exit {FAILED}
+[ -d {GPIO_SIM.rpartition("/")[0]} ] || mount -t configfs configfs /sys/kernel/config || exit {FAILED}
 [ -d {GPIO_SIM} ] || {{
     mkdir {GPIO_SIM} {GPIO_SIM}/bank && echo {GPIO_SIM_LINES} >{GPIO_SIM}/bank/num_lines && echo $chip >{GPIO_SIM}/bank/label &&
-    echo 1 >{GPIO_SIM}/live || exit 91
+    echo 1 >{GPIO_SIM}/live || exit {FAILED}
 }}""",
 }
 """Shell commands that bring a provider's chip into being, where it is not there yet."""
@@ -83,7 +86,7 @@ class Wiring(BaseModel):
     @property
     def setup(self) -> str:
         """Shell commands after which the chip is there; they change nothing where it is."""
-        driver = f"modprobe {self.driver} || exit 90\n" if self.driver else ""
+        driver = f"modprobe {self.driver} || exit {FAILED}\n" if self.driver else ""
         return driver + Template(SETUP.get(self.provider, "")).substitute(chip=self.chip)
 
     @property
