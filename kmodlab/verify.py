@@ -25,6 +25,7 @@ from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
 from kmodlab.stages import deploy
+from kmodlab.vm import Vm
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
@@ -61,11 +62,11 @@ class Worker:
     def __init__(self, lab: Lab, kernel: str) -> None:
         self.lab = lab
         self.kernel = kernel
-        self.vm = lab.vm(kernel)
-        self.release = lab.resolved(kernel).release
-        self.guest = self.vm.guest()
-        self.wiring = lab.resolved(kernel).kernel.vm_gpio
-        self.key_known = lab.order.secureboot or lab.resolved(kernel).kernel.vm_firmware == "ovmf"
+        self.target = lab.target(kernel)
+        self.release = lab.release(kernel)
+        self.guest = self.target.guest()
+        self.wiring = lab.wiring(kernel)
+        self.key_known = lab.key_known(kernel)
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
         self._tainted: int | None = None
@@ -150,16 +151,21 @@ class Worker:
         self.guest.close()
         self._tainted = None
         self.restores += 1
-        self.vm.restore()
-        self.guest = self.vm.guest()
+        self.target.restore()
+        self.guest = self.target.guest()
         deploy(self.lab, self.kernel, self.guest)
         if self.cell:
             self.cell.module.guest = self.guest
 
+    @property
+    def emulated(self) -> Vm | None:
+        """The target where it is an emulated machine, whose wires QEMU holds."""
+        return self.target if isinstance(self.target, Vm) else None
+
     def describe_gpio(self) -> None:
         """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
         try:
-            with open_chip(self.wiring, self.guest, self.vm) if self.wiring else nullcontext():
+            with open_chip(self.wiring, self.guest, self.emulated) if self.wiring else nullcontext():
                 text = listing(self.guest)
         except (GuestLostError, AssertionError, LabError) as problem:
             text = f"cannot be told: {problem}\n"
@@ -167,7 +173,7 @@ class Worker:
 
     def alive(self) -> bool:
         """Whether the target still answers."""
-        if self.vm.state is None:
+        if self.target.state is None:
             return False
         try:
             return self.guest.sh("true", check=False, timeout=ALIVE_LIMIT).rc == 0
@@ -289,10 +295,10 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 
 def _look(worker: Worker) -> Watch:
     try:
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
     except GuestLostError:
         worker.restore()
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
 
 
 def _size(path: Path) -> int:
@@ -336,9 +342,11 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     if worker.alive():
         # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
         worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
-    state = worker.vm.state
+    state = worker.target.state
     known = worker.guest.log.known(watch.mark)
-    console = worker.vm.console.read_bytes()[watch.console :].decode(errors="replace") if worker.vm.console.exists() else ""
+    console = (
+        worker.target.console.read_bytes()[watch.console :].decode(errors="replace") if worker.target.console.exists() else ""
+    )
     findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
@@ -373,7 +381,7 @@ def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
     """
     if worker.wiring is None:
         pytest.skip(f"{worker.kernel} has no GPIO lines that a test could drive")
-    with open_chip(worker.wiring, worker.guest, worker.vm) as chip:
+    with open_chip(worker.wiring, worker.guest, worker.emulated) as chip:
         yield chip
         if module.is_loaded():
             module.unload()
