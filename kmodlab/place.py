@@ -28,8 +28,9 @@ class Place:
 
     def acquire(self) -> None:
         """Have it for this user alone; does nothing where it is ours."""
-        if self._client("acquire").returncode and not self._is_ours():
-            raise LabError(f"labgrid place {self.name} cannot be acquired: {self._said(self._client('acquire'))}")
+        answer = self._client("acquire")
+        if answer.returncode and not self._is_ours():
+            raise LabError(f"labgrid place {self.name} cannot be acquired: {self._said(answer)}")
 
     def release(self) -> None:
         """Give it back, if it is ours."""
@@ -72,8 +73,7 @@ class Place:
 
 
 def _client() -> str:
-    own = Path(sys.executable).parent / CLIENT
-    found = str(own) if own.exists() else shutil.which(CLIENT)
+    found = shutil.which(CLIENT, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if not found:
         raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `.venv/bin/pip install .[labgrid]`")
     return found

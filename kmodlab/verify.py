@@ -72,6 +72,8 @@ class Worker:
         self._tainted: int | None = None
         self.restores = 0
         """How often the target was brought back in this session."""
+        self.lost = ""
+        """Why it cannot be brought back any more."""
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -151,7 +153,11 @@ class Worker:
         self.guest.close()
         self._tainted = None
         self.restores += 1
-        self.target.restore()
+        try:
+            self.target.restore()
+        except LabError as problem:
+            self.lost = str(problem)
+            raise
         self.guest = self.target.guest()
         deploy(self.lab, self.kernel, self.guest)
         if self.cell:
@@ -164,6 +170,8 @@ class Worker:
 
     def describe_gpio(self) -> None:
         """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
+        if self.lost:
+            return
         try:
             with open_chip(self.wiring, self.guest, self.emulated) if self.wiring else nullcontext():
                 text = listing(self.guest)
@@ -294,6 +302,8 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 
 
 def _look(worker: Worker) -> Watch:
+    if worker.lost:
+        raise LabError(worker.lost)
     try:
         return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
     except GuestLostError:
