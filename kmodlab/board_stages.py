@@ -50,6 +50,7 @@ class BuiltThere(BaseModel):
 
 def prepare(lab: Lab, kernel: str) -> bool:
     """Give a board headers and compiler, by the roles that do so for any machine. True: what they changed is in Ansible's log."""
+    lab.target(kernel).start()
     _playbook(lab, kernel, "board_prepare", {})
     with lab.target(kernel).guest() as guest:
         lab.run.note_kernel(kernel, compiler=guest.sh(ASK_COMPILER, check=False).stdout.strip() or "unknown")
