@@ -1,6 +1,6 @@
 """A machine that only SSH reaches, run as a board: prepared by the roles, building for itself, power-cycled when it dies.
 
-The board is a VM that stands in for one, with a person's account and sudo on it. Its power is a switched socket (an HTTP server, as
+The board is a VM that stands in for one, with an account and sudo on it. Its power is a switched socket (an HTTP server, as
 many such sockets are) in a labgrid of its own on loopback: off kills QEMU, on starts another. It needs labgrid
 (`.venv/bin/pip install .[labgrid]`), and takes some minutes.
 """
@@ -36,9 +36,10 @@ LIMIT = 1800
 BIN = Path(sys.executable).parent
 CENTURY = 100 * 365 * 86400
 """Seconds: the stand-in reaches no archive, and needs none."""
-ACCOUNT = """
-dpkg --force-depends -i /tmp/*.deb >/dev/null
-useradd -m -s /bin/sh pi
+ACCOUNT = """set -e
+dpkg -i /tmp/sudo*.deb >/dev/null
+echo 127.0.0.1 $(hostname) >>/etc/hosts
+useradd -m -s /bin/sh -p '*' pi
 install -d -o pi -m 700 /home/pi/.ssh
 install -o pi -m 600 /root/.ssh/authorized_keys /home/pi/.ssh/authorized_keys
 echo 'pi ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/pi
@@ -90,7 +91,7 @@ def _sudo_packages(folder: Path) -> list[Path]:
     assert not isinstance(resolved, LabError)
     apt = _Apt("amd64", resolved.sources)
     environment = {**os.environ, "APT_CONFIG": str(apt.folder / "apt.conf")}
-    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "sudo", "libapparmor1"]
+    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "sudo"]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return sorted(folder.glob("*.deb"))
 
