@@ -198,3 +198,10 @@ def test_a_board_that_is_not_there_has_its_error_cells_beside_a_kernel_that_goes
     assert "does not answer" not in cells["6.12-x86_64"].reason
     kernels = {each.id: each for each in planned.run.collect().kernels}
     assert (kernels["pi"].accel, kernels["pi"].host) == ("hardware", "pi.lan")
+
+
+def test_a_board_without_wires_skips_what_needs_them_with_the_reason(board: Path, folder: Path) -> None:
+    (folder / "catalog.yml").write_text("schema: 1\nmodules:\n  one: {hardware: [gpio]}\n")
+    planned = lab.plan(board / "reports", ["pi"], folder, [], boards=board.parent / "boards.yml")
+    (cell,) = planned.run.collect().cells
+    assert (cell.verdict, cell.reason) == (Verdict.SKIP, "needs gpio, which this host does not offer")
