@@ -41,7 +41,7 @@ ASK = "uname -r; uname -m; . /etc/os-release; echo $ID-$VERSION_ID"
 ASK_LIMIT = 20.0
 """Seconds in which a board that works answers a trivial command over a connection of its own."""
 REBOOT = "timeout 10 sync; echo b >/proc/sysrq-trigger"
-LIKE_A_VM = "echo 5 >/proc/sys/kernel/panic; [ ! -e /proc/sys/kernel/hung_task_timeout_secs ] || echo 15 >$_"
+LIKE_A_VM = "cd /proc/sys/kernel; echo 5 >panic; [ ! -e hung_task_timeout_secs ] || echo 15 >hung_task_timeout_secs"
 """Until its next boot: a panic reboots it, and a blocked task is told of as soon as on the lab's own machines."""
 
 
