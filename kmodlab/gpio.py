@@ -33,6 +33,8 @@ AGENT = Path(__file__).with_name("gpio_agent.py")
 """The program that drives lines from the target itself."""
 TAKEN_LIMIT = 10.0
 """Seconds within which a kernel must take an edge; more than an emulated one with much else to do needs."""
+LOOK_AGAIN = 0.2
+"""Seconds after which an output is looked at although QEMU has told of no change: it does not tell of every one."""
 BOUNCE = 0.001
 """Seconds between the edges of a bad contact: as close as real ones, and so that the kernel can do other things, too."""
 ORDER_LIMIT = 20.0
@@ -231,7 +233,6 @@ class EmulatedDevice:
         self.qtest = Qtest(machine.folder / "qtest")
         try:
             self.qtest.watch_outputs(self._path)
-            self.qtest.seed_outputs(self._register(self._registers.levels) & self._register(self._registers.direction))
         except LabError:
             self.qtest.close()
             raise
@@ -242,6 +243,21 @@ class EmulatedDevice:
     def drive(self, line: int, level: int) -> None:
         """Drive an input."""
         self.qtest.drive(self._path, line, level)
+
+    def output(self, line: int) -> int:
+        """The level of a line that the kernel drives; 0 for one that it does not."""
+        driven = self._register(self._registers.levels) & self._register(self._registers.direction)
+        return driven >> line & 1
+
+    def output_after(self, line: int, level: int, timeout: float) -> int:
+        """The same as soon as it is `level`, or after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self.qtest.changes
+            found, left = self.output(line), deadline - time.monotonic()
+            if found == level or left <= 0:
+                return found
+            self.qtest.await_change(seen, min(left, LOOK_AGAIN))
 
     def await_taken(self, line: int) -> None:
         """Wait until no interrupt of the line is pending: a chip keeps one edge a line, so no other may come before."""
@@ -299,10 +315,10 @@ class QemuChip(Chip):
             thread.join()
 
     def read(self, line: int) -> int:
-        return self._device.qtest.output(line)
+        return self._device.output(line)
 
     def level_after(self, line: int, value: int, timeout: float) -> int:
-        return self._device.qtest.wait_output(line, value, timeout)
+        return self._device.output_after(line, value, timeout)
 
 
 def base_address(label: str) -> int:

@@ -41,7 +41,7 @@ class Qtest:
         self._answers: Queue[str] = Queue()
         self._order = threading.Lock()
         self._changed = threading.Condition()
-        self._outputs: dict[int, int] = {}
+        self._changes = 0
         self._closed = False
         self.on_output: Callable[[int, int], None] | None = None
         """Called in the reader's thread for each change of an output: it must not wait for an answer."""
@@ -82,7 +82,10 @@ class Qtest:
         return rest
 
     def watch_outputs(self, device: str) -> None:
-        """From now on know the level of each output line of a device, by its path in QEMU's object tree."""
+        """From now on be told of each change of an output line of a device, by its path in QEMU's object tree.
+
+        Not of the first fall of one that is high already: QEMU takes all for low when a session begins.
+        """
         self.command("irq_intercept_out", device)
 
     def drive(self, device: str, line: int, level: int) -> None:
@@ -94,24 +97,18 @@ class Qtest:
         (value,) = self.command("readl", hex(address))
         return int(value, 16)
 
-    def seed_outputs(self, levels: int) -> None:
-        """Give the levels of outputs (bit N is line N) that have not changed since they are watched."""
+    @property
+    def changes(self) -> int:
+        """How many changes of outputs QEMU has told of."""
         with self._changed:
-            for line in range(32):
-                self._outputs.setdefault(line, levels >> line & 1)
+            return self._changes
 
-    def output(self, line: int) -> int:
-        """The level of a watched output."""
+    def await_change(self, seen: int, timeout: float) -> None:
+        """Wait until QEMU has told of more changes than `seen`, or `timeout` seconds."""
         with self._changed:
-            return self._outputs.get(line, 0)
-
-    def wait_output(self, line: int, level: int, timeout: float) -> int:
-        """The level of a watched output as soon as it is `level`, or after `timeout` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._outputs.get(line, 0) == level, timeout)
+            self._changed.wait_for(lambda: self._closed or self._changes > seen, timeout)
             if self._closed:
-                raise self._gone(f"waiting for output {line}")
-            return self._outputs.get(line, 0)
+                raise self._gone("waiting for an output")
 
     def _gone(self, what: str) -> LabError:
         return LabError(f"QEMU's qtest socket {self.path} is gone, at '{what}': the VM ended")
@@ -131,9 +128,8 @@ class Qtest:
             self._answers.put(line)
             return
         _, change, number = line.split()
-        output, level = int(number), int(change == "raise")
-        with self._changed:
-            self._outputs[output] = level
-            self._changed.notify_all()
         if self.on_output:
-            self.on_output(output, level)
+            self.on_output(int(number), int(change == "raise"))
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
