@@ -186,8 +186,8 @@ def _run_playbook(order: Lab) -> bool:
         order.run.stop("interrupted")
         return True
     finally:
-        _uninterrupted(stop_all)
         _uninterrupted(order.stop_boards)
+        _uninterrupted(stop_all)
     return False
 
 
