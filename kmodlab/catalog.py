@@ -114,7 +114,8 @@ class Module(_Entry):
     source: list[SourcePath] = []
     """From the catalog's folder. A single file may be a plain string; NAME.c where nothing is said."""
     parameters: str = ""
-    """What the life-cycle test loads it with, as after `insmod NAME.ko`."""
+    """What the life-cycle test loads it with, as after `insmod NAME.ko`. A host that offers `gpio` fills in $gpio_chip, the
+    label of its chip, and the lines $gpio_button_up, $gpio_button_down and $gpio_led."""
     at_load: list[Pattern] = []
     """Promised log lines, each searched in the text of one record."""
     at_unload: list[Pattern] = []

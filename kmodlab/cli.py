@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from kmodlab import __version__, bench, keys, lab, report, signing
+from kmodlab.board import INVENTORY
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -58,15 +59,27 @@ def main() -> None:
 @click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
+@click.option(
+    "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that KERNELS may name."
+)
 @click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
-def matrix(kernels: str, modules: str, only: str, secureboot: bool, quick: bool, refresh: bool, reports: Path) -> None:
-    """Prove every module on every kernel, in VMs; the verdicts are in reports/latest."""
+def matrix(
+    kernels: str, modules: str, only: str, secureboot: bool, quick: bool, refresh: bool, boards: Path, reports: Path
+) -> None:
+    """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
     _need_tools()
     with _the_only_run(), _terminated_is_interrupted():
         stop_all()
         _look_after_the_key()
         order = lab.plan(
-            reports.absolute(), [kernels], Path(modules), [only], refresh=refresh, secureboot=secureboot, quick=quick
+            reports.absolute(),
+            [kernels],
+            Path(modules),
+            [only],
+            refresh=refresh,
+            secureboot=secureboot,
+            quick=quick,
+            boards=boards.absolute(),
         )
         _say_kernels(order)
         interrupted = _run_playbook(order)
@@ -152,6 +165,8 @@ def _say_kernels(order: Lab) -> None:
     for resolved in order.order.kernels.values():
         stale = "  (the archive was not reached: the version known from before)" if resolved.stale else ""
         console.print(f"{resolved.kernel.id:16} {resolved.release}{stale}", markup=False)
+    for board in order.order.boards.values():
+        console.print(f"{board.board.id:16} {board.release}  (board {board.board.host}, {board.distribution})", markup=False)
     console.print(
         f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False
     )
@@ -164,14 +179,14 @@ def _run_playbook(order: Lab) -> bool:
     try:
         with progress:
             _playbook("matrix", inventory, order)
-            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & set(
-                order.order.kernels
-            ):
+            machines = {*order.order.kernels, *order.order.boards}
+            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & machines:
                 _playbook("matrix", inventory, order, "--limit", ",".join(sorted(erring)))
     except KeyboardInterrupt:
         order.run.stop("interrupted")
         return True
     finally:
+        _uninterrupted(order.stop_boards)
         _uninterrupted(stop_all)
     return False
 

@@ -216,7 +216,8 @@ class Guest:
     name: str
     ssh_config: Path
     arch: str
-    lab_modules: str = LAB_MODULES
+    become: bool = False
+    """SSH's user is not root, and becomes root by sudo, without a password."""
     log: GuestLog = field(init=False)
     _shell: Shell = field(init=False)
     _release: str = ""
@@ -224,7 +225,7 @@ class Guest:
     def __post_init__(self) -> None:
         def connect(script: str) -> subprocess.Popen[bytes]:
             return subprocess.Popen(
-                self._command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self.command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
 
         self.log, self._shell = GuestLog(connect), Shell(connect)
@@ -240,8 +241,13 @@ class Guest:
         self.log.close()
         self._shell.close()
 
-    def _command(self, script: str) -> list[str]:
-        return ["ssh", "-F", str(self.ssh_config), self.name, "--", script]
+    def command(self, script: str) -> list[str]:
+        """The command that runs a POSIX shell script there as root over a channel of its own."""
+        return ["ssh", "-F", str(self.ssh_config), self.name, "--", self.command_line(script)]
+
+    def command_line(self, script: str) -> str:
+        """The same script as SSH is to pass it on."""
+        return f"sudo -n -- sh -c {shlex.quote(script)}" if self.become else script
 
     def sh(self, script: str, *, check: bool = True, timeout: float = 20, stdin: str = "") -> Result:
         """Run a POSIX shell script as root.
@@ -266,7 +272,7 @@ class Guest:
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""
         process = subprocess.Popen(
-            self._command(script),
+            self.command(script),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

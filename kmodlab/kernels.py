@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
 from kmodlab.errors import LabError
+from kmodlab.inventory import group_in, hosts_of, validated
+from kmodlab.wiring import Wiring
 
 Arch = Literal["x86_64", "arm64", "armhf"]
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
@@ -72,7 +73,9 @@ class Kernel(BaseModel):
     vm_cmdline: str = ""
     """Words for the kernel's command line, beside the lab's own."""
     vm_offers: tuple[str, ...] = ()
-    """Hardware that modules may ask for in the catalog."""
+    """Hardware that modules may ask for in the catalog, beside GPIO lines, which `vm_gpio` offers."""
+    vm_gpio: Wiring | None = None
+    """Where buttons and an LED are, and who drives their far ends."""
 
     @property
     def distribution(self) -> str:
@@ -88,6 +91,11 @@ class Kernel(BaseModel):
     def cross(self) -> str:
         """What the names of its compiler and tools begin with: `aarch64-linux-gnu-`; empty where they are this machine's own."""
         return f"{GNU[self.kernel_arch]}-" if self.foreign else ""
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        return {*self.vm_offers, *(["gpio"] if self.vm_gpio else [])}
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -111,47 +119,22 @@ class Resolved(BaseModel):
     """True where the archive could not be asked and an earlier answer is used."""
 
 
-def load_inventory(path: Path | None = None) -> dict[str, Kernel]:
-    """All kernels of an inventory by id, and no more of YAML inventories than hosts with variables from `all` and one group."""
-    path = path or REPOSITORY / "inventories/matrix/hosts.yml"
-    groups, common = _groups(path)
-    hosts: dict[str, dict[str, Any]] = {}
-    for group in groups.values():
-        for name, own in (group.get("hosts") or {}).items():
-            hosts.setdefault(name, dict(common)).update({**(group.get("vars") or {}), **(own or {})})
-    return {name: _kernel(path, name, values) for name, values in hosts.items()}
+INVENTORY = REPOSITORY / "inventories/matrix/hosts.yml"
 
 
-def default_fleet(path: Path | None = None) -> list[str]:
+def load_inventory(path: Path = INVENTORY) -> dict[str, Kernel]:
+    """All kernels of an inventory by id."""
+    return {name: _kernel(path, name, values) for name, values in hosts_of(path).items()}
+
+
+def default_fleet(path: Path = INVENTORY) -> list[str]:
     """The ids that a run without KERNELS takes."""
-    path = path or REPOSITORY / "inventories/matrix/hosts.yml"
-    groups, _ = _groups(path)
-    return list(groups.get("fleet", {}).get("hosts") or {})
-
-
-def _groups(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except OSError as problem:
-        raise LabError(f"{path}: {problem.strerror}; the inventory of kernels should be there") from problem
-    except yaml.YAMLError as problem:
-        raise LabError(f"{path}: not YAML: {' '.join(str(problem).split())}") from problem
-    top = (tree or {}).get("all") if isinstance(tree, dict) else None
-    if not isinstance(top, dict) or not isinstance(top.get("children"), dict):
-        raise LabError(f"{path}: expected the groups of kernels under all.children")
-    return top["children"], top.get("vars") or {}
+    return group_in(path, "fleet")
 
 
 def _kernel(path: Path, name: str, values: dict[str, Any]) -> Kernel:
-    known = set(Kernel.model_fields)
-    try:
-        return Kernel(
-            id=name, **{key: value for key, value in values.items() if key in known or key.startswith(("kernel_", "vm_"))}
-        )
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise LabError(f"{path}: host {name}: {key}: {first['msg']}") from problem
+    ours = {key: value for key, value in values.items() if key in Kernel.model_fields or key.startswith(("kernel_", "vm_"))}
+    return validated(path, name, Kernel, {"id": name, **ours})
 
 
 def native_arch() -> str:
@@ -159,17 +142,21 @@ def native_arch() -> str:
     return {"x86_64": "x86_64", "aarch64": "arm64", "armv7l": "armhf"}.get(platform.machine(), platform.machine())
 
 
-def select(words: Iterable[str], kernels: dict[str, Kernel], fleet: list[str]) -> list[Kernel]:
-    """The kernels that KERNELS names: ids, parts of ids that are unique on this machine's architecture, or `all`."""
+def select(words: Iterable[str], kernels: dict[str, Kernel], fleet: list[str], boards: Iterable[str] = ()) -> list[Kernel]:
+    """The kernels that KERNELS names: ids, parts of ids that are unique on this machine's architecture, or `all`.
+
+    Names of boards are passed over: they are no kernels of this inventory.
+    """
     chosen: dict[str, Kernel] = {}
     names = [name for word in words for name in word.split()] or fleet
-    for name in names:
-        for kernel in list(kernels.values()) if name == "all" else [_find(name, kernels)]:
+    boards = list(boards)
+    for name in (each for each in names if each not in boards):
+        for kernel in list(kernels.values()) if name == "all" else [_find(name, kernels, boards)]:
             chosen[kernel.id] = kernel
     return list(chosen.values())
 
 
-def _find(name: str, kernels: dict[str, Kernel]) -> Kernel:
+def _find(name: str, kernels: dict[str, Kernel], boards: list[str]) -> Kernel:
     for candidate in (name, f"{name}-{native_arch()}"):
         if candidate in kernels:
             return kernels[candidate]
@@ -179,7 +166,8 @@ def _find(name: str, kernels: dict[str, Kernel]) -> Kernel:
     known = " ".join(kernels)
     if near:
         raise LabError(f"KERNELS: '{name}' could be {' or '.join(k.id for k in near)}: say which")
-    raise LabError(f"KERNELS: no kernel '{name}' in inventories/matrix/hosts.yml; it has: {known}")
+    also = f", and no such board; there are: {' '.join(boards)}" if boards else ""
+    raise LabError(f"KERNELS: no kernel '{name}' in inventories/matrix/hosts.yml; it has: {known}{also}")
 
 
 def mirrors() -> tuple[str, str]:

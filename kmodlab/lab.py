@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from kmodlab import keys, results
+from kmodlab.board import INVENTORY as BOARDS
+from kmodlab.board import Board, BoardTarget, ResolvedBoard, ask_boards, load_boards
 from kmodlab.cache import REPOSITORY, digest, write_aside
 from kmodlab.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.errors import LabError
@@ -23,6 +25,7 @@ from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
 from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
 from kmodlab.vm import Vm, emulated_by, runtime_dir
+from kmodlab.wiring import Wiring
 
 FILE = "lab.json"
 
@@ -36,6 +39,9 @@ class Order(BaseModel):
     """Of the modules."""
     only: list[str]
     kernels: dict[str, Resolved]
+    """Those that the lab boots itself."""
+    boards: dict[str, ResolvedBoard] = {}
+    """Real machines, each with the kernel that runs on it."""
     secureboot: bool = False
     quick: bool = False
     """Life cycles only, no behaviour tests."""
@@ -69,8 +75,24 @@ class Lab:
         return {module.name: module for module in _entries(self.order.folder, self.sources)}
 
     def resolved(self, kernel: str) -> Resolved:
-        """A kernel of this run."""
+        """A kernel of this run that the lab boots itself."""
         return self.order.kernels[kernel]
+
+    def wiring(self, kernel: str) -> Wiring | None:
+        """Where buttons and an LED are on a kernel's machine."""
+        board = self.order.boards.get(kernel)
+        return board.board.board_gpio if board else self.resolved(kernel).kernel.vm_gpio
+
+    def release(self, kernel: str) -> str:
+        """A kernel's exact release."""
+        board = self.order.boards.get(kernel)
+        return board.release if board else self.resolved(kernel).release
+
+    def key_known(self, kernel: str) -> bool:
+        """Whether a kernel can know the lab's key, so that it must accept the lab's signatures."""
+        if kernel in self.order.boards:
+            return False
+        return self.order.secureboot or self.resolved(kernel).kernel.vm_firmware == "ovmf"
 
     def modules(self, kernel: str) -> list[Module]:
         """The modules planned for a kernel and not skipped there, needs first."""
@@ -118,16 +140,30 @@ class Lab:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
         }
-        tree = {"run": {"vars": variables, "hosts": {kernel: {} for kernel in self.order.kernels}}}
+        tree = {"run": {"vars": variables, "hosts": {kernel: {} for kernel in (*self.order.kernels, *self.order.boards)}}}
         path = self.run.folder / "inventory.yml"
         write_aside(path, yaml.safe_dump(tree, sort_keys=False))
         return path
 
+    def target(self, kernel: str) -> Vm | BoardTarget:
+        """What a kernel runs on, whether it runs or not."""
+        board = self.order.boards.get(kernel)
+        return BoardTarget(board.board, self._console(kernel), board.release) if board else self.vm(kernel)
+
+    def stop_boards(self) -> None:
+        """Leave every board of the run alone."""
+        for kernel in self.order.boards:
+            self.target(kernel).stop()
+
+    def _console(self, kernel: str) -> Path:
+        console = self.run.folder / "logs" / kernel / "console.log"
+        console.parent.mkdir(parents=True, exist_ok=True)
+        return console
+
     def vm(self, kernel: str) -> Vm:
         """A kernel's VM, running or not."""
         resolved = self.resolved(kernel)
-        console = self.run.folder / "logs" / kernel / "console.log"
-        console.parent.mkdir(parents=True, exist_ok=True)
+        console = self._console(kernel)
         certificate = keys.chosen_key().certificate
         folder, image = runtime_dir() / self.run.id / kernel, BootImage(self.image(kernel, "boot"))
         if self.order.secureboot:
@@ -145,13 +181,18 @@ def plan(
     refresh: bool = False,
     secureboot: bool = False,
     quick: bool = False,
+    boards: Path = BOARDS,
 ) -> Lab:
-    """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
+    """Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed.
 
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
-    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot))
+    words, known = list(words), load_boards(boards)
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot), known)
+    chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]
+    if secureboot and chosen:
+        raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines; leave it out of KERNELS")
     for kernel in kernels:
         emulated_by(kernel)
         if secureboot:
@@ -159,7 +200,7 @@ def plan(
     sources = {module.name: module for module in discover(folder)}
     entries = _entries(folder, sources)
     wanted = with_needs(only, entries) if (only := [name for word in only for name in word.split()]) else entries
-    found = resolve(kernels, refresh=refresh)
+    found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
     problems = [str(each) for each in found.values() if isinstance(each, LabError)]
     if len(problems) == len(found):
         raise LabError(problems[0])
@@ -168,19 +209,24 @@ def plan(
         folder=folder.resolve(),
         only=only,
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
+        boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
         secureboot=secureboot,
         quick=quick,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
+    hosts: list[Kernel | Board] = [*kernels, *chosen]
     run.plan(
-        [_kernel(kernel, found[kernel.id]) for kernel in kernels],
+        [_row(each, found[each.id]) for each in hosts],
         [_module_info(sources[entry.name], entry, folder) for entry in wanted],
-        [cell for kernel in kernels for cell in _cells(kernel, wanted, quick)],
+        [cell for each in hosts for cell in _cells(each, found[each.id], wanted, quick)],
     )
-    for kernel in kernels:
-        if isinstance(problem := found[kernel.id], LabError):
-            run.break_kernel(kernel.id, Stage.BUILD, str(problem))
+    for name, problem in found.items():
+        if isinstance(problem, LabError):
+            run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+Found = Resolved | ResolvedBoard | LabError
 
 
 def fleet(inventory: dict[str, Kernel], *, secureboot: bool) -> list[str]:
@@ -192,23 +238,31 @@ def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
     return load_catalog(folder).for_modules(sources, folder)
 
 
-def _kernel(kernel: Kernel, found: Resolved | LabError) -> results.Kernel:
-    release = found.release if isinstance(found, Resolved) else ""
-    return results.Kernel(
-        id=kernel.id, release=release, arch=kernel.kernel_arch, distribution=kernel.distribution, host=kernel.id
-    )
+def _row(host: Kernel | Board, found: Found) -> results.Kernel:
+    """A kernel as the results begin with it."""
+    if isinstance(host, Kernel):
+        release = found.release if isinstance(found, Resolved) else ""
+        return results.Kernel(id=host.id, release=release, arch=host.kernel_arch, distribution=host.distribution, host=host.id)
+    known = {"release": found.release, "distribution": found.distribution} if isinstance(found, ResolvedBoard) else {}
+    return results.Kernel(id=host.id, arch=host.board_arch, host=host.host, accel="hardware", **known)
 
 
-def _cells(kernel: Kernel, modules: list[Module], quick: bool) -> list[Planned]:
+def _cells(host: Kernel | Board, found: Found, modules: list[Module], quick: bool) -> list[Planned]:
     stages = [stage for stage in Stage if not (quick and stage is Stage.BEHAVIOUR)]
-    skipped = skips(modules, kernel.kernel_line, kernel.kernel_arch, set(kernel.vm_offers))
+    if isinstance(host, Kernel):
+        line, arch = host.kernel_line, host.kernel_arch
+    elif isinstance(found, ResolvedBoard):
+        line, arch = found.line, host.board_arch
+    else:  # a board that is not there: what its kernel cannot do is not known
+        return [Planned(kernel=host.id, module=module.name, stages=stages) for module in modules]
+    skipped = skips(modules, line, arch, host.offers)
     return [
         Planned(
-            kernel=kernel.id,
+            kernel=host.id,
             module=module.name,
             stages=stages,
             skip=skipped.get(module.name, ""),
-            expect=module.expectation(kernel.kernel_line, kernel.kernel_arch),
+            expect=module.expectation(line, arch),
         )
         for module in modules
     ]

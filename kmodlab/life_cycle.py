@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodlab import guest as target
+from kmodlab import wiring
 from kmodlab.catalog import Module
+from kmodlab.errors import LabError
 from kmodlab.guest import Guest, Result
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.wiring import Wiring
 
 STATE = r"""
 state() {
@@ -27,17 +30,6 @@ state() {
 """What a module could leave behind. The shell's own patterns list it: a program costs an emulated machine 30 ms to start."""
 
 
-@dataclass(frozen=True)
-class Simulator:
-    """A module of the lab's own that gives a machine hardware which it has not."""
-
-    sources: str
-    """From the repository's root."""
-    kname: str
-
-
-SIMULATORS = {"gpio": Simulator("roles/gpio_simulator/files", "kmodlab_gpio")}
-"""By what the catalog calls the hardware."""
 LOG_LINE_LIMIT = 10.0
 """Seconds that a promised log line may come after the command that brings it about."""
 
@@ -77,6 +69,8 @@ class ModuleUnderTest:
     """The modules of the catalog that it needs, in loading order."""
     in_tree: list[str]
     """Modules of the kernel's own that it needs."""
+    gpio: Wiring | None = None
+    """Where the target's buttons and LED are, if it asks for GPIO lines."""
 
     @property
     def name(self) -> str:
@@ -98,15 +92,10 @@ class ModuleUnderTest:
         """The folder of the built user programs on the target."""
         return target.PROGRAMS
 
-    @property
-    def simulators(self) -> list[Simulator]:
-        """What stands in for the hardware that it asks for."""
-        return [SIMULATORS[hardware] for hardware in self.entry.hardware if hardware in SIMULATORS]
-
     def prepare_kernel(self) -> str:
         """Shell commands that load what it needs of the kernel's own modules, and the hardware's stand-ins."""
         lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
-        return "\n".join(lines + [_insmod(s.kname, f"{target.LAB_MODULES}/{s.kname}.ko") for s in self.simulators])
+        return "\n".join(lines + ([self.gpio.setup] if self.gpio else []))
 
     def prepare(self) -> str:
         """Shell commands that load all it needs, as far as that is not loaded."""
@@ -129,9 +118,9 @@ class ModuleUnderTest:
     def clean_up(self) -> tuple[str, int]:
         """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
         needs = (_kname(need.name) for need in reversed(self.needs))
-        names = [self.kname, *needs, *(simulator.kname for simulator in self.simulators)]
-        unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in names)
-        answer = self.guest.sh(f"{unload}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
+        unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in (self.kname, *needs))
+        teardown = self.gpio.teardown if self.gpio else ""
+        answer = self.guest.sh(f"{unload}\n{teardown}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
         return answer.stderr.strip(), int(answer.stdout)
 
     def is_loaded(self) -> bool:
@@ -178,10 +167,11 @@ done
 exit 0"""
         answer = self._sh(Stage.LOAD, script)
         sections = _sections(answer.stdout)
+        said = "".join((answer.stderr or answer.stdout).strip().splitlines()[-1:])
+        if answer.rc == wiring.FAILED:
+            raise LabError(f"{module.guest.name}: the GPIO chip of its wiring cannot be had: {said}")
         if answer.rc:
-            raise StageError(
-                Stage.LOAD, f"what it needs cannot be loaded: {(answer.stderr or answer.stdout).strip().splitlines()[-1:]}"
-            )
+            raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {said}")
         before, after = _state(sections, "before"), _state(sections, "after")
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:

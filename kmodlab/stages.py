@@ -11,15 +11,15 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import build, guest, images, keys, progress, sandbox, signing
+from kmodlab import board_stages, build, guest, images, keys, progress, sandbox, signing
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.lab import Lab
-from kmodlab.life_cycle import SIMULATORS
 from kmodlab.modules import discover
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.wiring import SIMULATOR_SOURCES
 
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
@@ -81,8 +81,9 @@ def build_modules(lab: Lab, kernel: str) -> bool:
 def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
     """Build the modules by which the lab gives a kernel hardware that its machine has not."""
     resolved = lab.resolved(kernel)
-    for hardware in set(resolved.kernel.vm_offers) & set(SIMULATORS):
-        sources = discover(REPOSITORY / SIMULATORS[hardware].sources)
+    wiring = resolved.kernel.vm_gpio
+    if wiring and wiring.provider == "simulated":
+        sources = discover(REPOSITORY / SIMULATOR_SOURCES)
         for result in build.build(root, root_key, resolved.release, sources, cross=resolved.kernel.cross).values():
             if not result.built.ok:
                 raise LabError(f"kernel {kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")
@@ -142,7 +143,7 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
 def deploy(lab: Lab, kernel: str, target: Guest) -> None:
     """Put a kernel's signed modules and programs onto a target that SSH reaches."""
     target.sh(f"mkdir -p {guest.LAB} && rm -rf {guest.MODULES} {guest.PROGRAMS}")
-    command = ["ssh", "-F", str(target.ssh_config), target.name, "--", f"tar -x -C {guest.LAB}"]
+    command = target.command(f"tar -x -C {guest.LAB}")
     answer = subprocess.run(command, input=_archive(lab.artefacts(kernel)), capture_output=True, timeout=120, check=False)
     if answer.returncode:
         raise LabError(f"{kernel}: the modules cannot be deployed: {answer.stderr.decode(errors='replace').strip()}")
@@ -157,16 +158,16 @@ def _archive(folder: Path) -> bytes:
 
 
 def boot(lab: Lab, kernel: str) -> bool:
-    """Start a kernel's VM; True where it did not run."""
-    vm = lab.vm(kernel)
-    was = vm.state
-    lab.run.note_kernel(kernel, accel=vm.start().accel)
+    """Start a kernel's machine; True where it did not run."""
+    target = lab.target(kernel)
+    was = target.state
+    lab.run.note_kernel(kernel, accel=target.start().accel)
     return was is None
 
 
-def deploy_to_vm(lab: Lab, kernel: str) -> bool:
-    """Put what was signed onto a kernel's VM; always a change, because a VM is new in each run."""
-    deploy(lab, kernel, lab.vm(kernel).guest())
+def deploy_to_target(lab: Lab, kernel: str) -> bool:
+    """Put what was signed onto a kernel's machine; always a change, because what is there goes with its next boot."""
+    deploy(lab, kernel, lab.target(kernel).guest())
     for entry in lab.alive(kernel, Stage.DEPLOY):
         lab.run.record(kernel, entry.name, Stage.DEPLOY, Verdict.PASS)
     return True
@@ -176,11 +177,13 @@ def verify(lab: Lab, kernel: str) -> bool:
     """Have a worker verify every cell of a kernel; what it prints is kept in the run's logs. Changes nothing."""
     log = lab.run.folder / "logs" / kernel / "pytest.log"
     tests = REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")
+    target = lab.target(kernel).guest()
     command = [
         *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify", "-p", "no:cacheprovider"),
         *("-v", "--durations=10", f"--timeout={TEST_LIMIT}"),
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={lab.run.folder}", f"--kmodlab-kernel={kernel}"),
-        *(f"--hosts=ssh://{kernel}", f"--ssh-config={lab.vm(kernel).ssh_config}", str(tests)),
+        *(f"--hosts=ssh://{target.name}", f"--ssh-config={target.ssh_config}", *(["--sudo"] if target.become else [])),
+        str(tests),
     ]
     with log.open("ab") as output:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
@@ -194,15 +197,23 @@ STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
     "build": (Stage.BUILD, build_modules),
     "sign": (Stage.SIGN, sign_modules),
     "boot": (Stage.DEPLOY, boot),
-    "deploy": (Stage.DEPLOY, deploy_to_vm),
+    "deploy": (Stage.DEPLOY, deploy_to_target),
     "verify": (Stage.LOAD, verify),
 }
 """By the names of their playbooks: the stage of a cell that suffers when it breaks, and the work."""
+BOARD_WORK: dict[str, Callable[[Lab, str], bool]] = {
+    "images": board_stages.prepare,
+    "build": board_stages.build_modules,
+    "sign": board_stages.sign_modules,
+}
+"""What is done in another way for a board: it has its own root, and builds there."""
 
 
 def run_stage(lab: Lab, kernel: str, name: str) -> bool:
     """Run a stage for a kernel; what breaks it is written down for every cell of the kernel before it is raised again."""
     stage, work = STAGES[name]
+    if kernel in lab.order.boards:
+        work = BOARD_WORK.get(name, work)
     progress.emit(lab.run.folder, kernel=kernel, stage=name, state="start")
     try:
         changed = work(lab, kernel)

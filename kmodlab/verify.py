@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from kmodlab import progress, taint
+from kmodlab.cache import write_aside
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
 from kmodlab.errors import LabError
+from kmodlab.gpio import Chip, listing, open_chip
 from kmodlab.guest import Guest, GuestLostError
 from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
 from kmodlab.stages import deploy
+from kmodlab.vm import Vm
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
@@ -58,24 +62,31 @@ class Worker:
     def __init__(self, lab: Lab, kernel: str) -> None:
         self.lab = lab
         self.kernel = kernel
-        self.vm = lab.vm(kernel)
-        self.release = lab.resolved(kernel).release
-        self.guest = self.vm.guest()
-        self.key_known = lab.order.secureboot or lab.resolved(kernel).kernel.vm_firmware == "ovmf"
+        self.target = lab.target(kernel)
+        self.release = lab.release(kernel)
+        self.guest = self.target.guest()
+        self.wiring = lab.wiring(kernel)
+        self.key_known = lab.key_known(kernel)
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
         self._tainted: int | None = None
         self.restores = 0
         """How often the target was brought back in this session."""
+        self.lost = ""
+        """Why it cannot be brought back any more."""
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
+        wiring = self.wiring
         entry = self.entries[name]
+        if wiring:
+            entry = entry.model_copy(update={"parameters": wiring.fill(entry.parameters)})
         needs = self._needs(entry)
         own = [name, *(need.name for need in needs)]
         in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
-        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)))
+        gpio = wiring if "gpio" in entry.hardware else None
+        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), gpio)
 
     def _needs(self, entry: Module) -> list[Module]:
         found: dict[str, Module] = {}
@@ -142,15 +153,35 @@ class Worker:
         self.guest.close()
         self._tainted = None
         self.restores += 1
-        self.vm.restore()
-        self.guest = self.vm.guest()
+        try:
+            self.target.restore()
+        except LabError as problem:
+            self.lost = str(problem)
+            raise
+        self.guest = self.target.guest()
         deploy(self.lab, self.kernel, self.guest)
         if self.cell:
             self.cell.module.guest = self.guest
 
+    @property
+    def emulated(self) -> Vm | None:
+        """The target where it is an emulated machine, whose wires QEMU holds."""
+        return self.target if isinstance(self.target, Vm) else None
+
+    def describe_gpio(self) -> None:
+        """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
+        if self.lost:
+            return
+        try:
+            with open_chip(self.wiring, self.guest, self.emulated) if self.wiring else nullcontext():
+                text = listing(self.guest)
+        except (GuestLostError, AssertionError, LabError) as problem:
+            text = f"cannot be told: {problem}\n"
+        write_aside(self.lab.run.folder / "logs" / self.kernel / "gpio.txt", text)
+
     def alive(self) -> bool:
         """Whether the target still answers."""
-        if self.vm.state is None:
+        if self.target.state is None:
             return False
         try:
             return self.guest.sh("true", check=False, timeout=ALIVE_LIMIT).rc == 0
@@ -240,6 +271,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
+        worker.describe_gpio()
         worker.guest.close()
 
 
@@ -270,11 +302,13 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 
 
 def _look(worker: Worker) -> Watch:
+    if worker.lost:
+        raise LabError(worker.lost)
     try:
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
     except GuestLostError:
         worker.restore()
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.vm.console), worker.restores)
+        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
 
 
 def _size(path: Path) -> int:
@@ -318,9 +352,11 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     if worker.alive():
         # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
         worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
-    state = worker.vm.state
+    state = worker.target.state
     known = worker.guest.log.known(watch.mark)
-    console = worker.vm.console.read_bytes()[watch.console :].decode(errors="replace") if worker.vm.console.exists() else ""
+    console = (
+        worker.target.console.read_bytes()[watch.console :].decode(errors="replace") if worker.target.console.exists() else ""
+    )
     findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
@@ -345,6 +381,20 @@ def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
     module.load(module.entry.parameters)
     yield module
     module.unload_if_loaded()
+
+
+@pytest.fixture
+def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
+    """The target's GPIO chip, its wires in the test's hand, for modules that ask for the hardware `gpio`.
+
+    A chip cannot go while the module holds its lines: so the module goes first, however the test ended.
+    """
+    if worker.wiring is None:
+        pytest.skip(f"{worker.kernel} has no GPIO lines that a test could drive")
+    with open_chip(worker.wiring, worker.guest, worker.emulated) as chip:
+        yield chip
+        if module.is_loaded():
+            module.unload()
 
 
 @pytest.fixture

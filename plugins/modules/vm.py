@@ -1,12 +1,13 @@
 #!/usr/bin/python
-"""A thin adapter: a virtual machine of the lab, as a task."""
+"""A thin adapter: a machine of the lab, as a task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: vm
-short_description: Start or stop a virtual machine of the lab
+short_description: Start or stop a machine of the lab
 description:
+  - Where the run's kernel is a board's, sees to it that the board answers, or leaves it alone.
   - Starts QEMU with KVM where it truly runs, else emulating, from a snapshot right after boot where there is one.
   - SSH is forwarded from a free port on loopback; the options to reach it are in C(ssh_config).
   - It is the machine of a kernel of a run, or an ordinary host whose state is in a folder of its own.
@@ -45,7 +46,7 @@ RETURN = """
 port:
   description: Where SSH listens on 127.0.0.1.
   type: int
-  returned: when started
+  returned: when an ordinary host was started
 ssh_config:
   description: A file for C(ssh -F); the host in it is the kernel's id.
   type: str
@@ -81,7 +82,7 @@ def main() -> None:
         module.exit_json(changed=state_in(place) is not None if module.check_mode else stop_in(place))
     try:
         lab = Lab.open(Path(run)) if run else None
-        vm = lab.vm(kernel) if lab else machine(kernel, Path(folder))
+        vm = lab.target(kernel) if lab else machine(kernel, Path(folder))
         was = vm.state is not None
         want = module.params["state"] == "started"
         if module.check_mode or not want:
@@ -90,6 +91,8 @@ def main() -> None:
             module.exit_json(changed=was != want)
         if lab:
             run_stage(lab, kernel, "boot")
+            # What a board's SSH port is, its own configuration says.
+            module.exit_json(changed=not was, ssh_config=str(vm.ssh_config))
         state = vm.start()
     except (LabError, OSError) as problem:
         module.fail_json(msg=str(problem))
