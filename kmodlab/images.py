@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,17 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kmodlab import source_kernel
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Resolved
 
-Kind = Literal["build", "boot", "machine"]
-"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on."""
+Kind = Literal["build", "boot", "machine", "source"]
+"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on.
+A source root is what a kernel of the lab's own is built in."""
 ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
+    "source": ("build_toolchain",),
 }
+PACKED: tuple[Kind, ...] = ("boot", "machine")
+"""What QEMU starts; the others are folders."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
@@ -95,8 +101,10 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
     work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
+    if kind == "source":
+        return digest(kind, RECIPE, resolved.source_package, suites, *source_kernel.TOOLS, *filter(Path.is_dir, work))
     packing = ("", "")
-    if kind != "build":
+    if kind in PACKED:
         packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
     return digest(
         kind,
@@ -106,7 +114,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
         suites,
         *packing,
         REPOSITORY / "playbooks/root.yml",
-        *(path for path in work if path.is_dir()),
+        *filter(Path.is_dir, work),
     )
 
 
@@ -137,6 +145,8 @@ def ssh_key() -> Path:
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
     target = image_path(resolved, kind)
+    if resolved.kernel.kernel_source and kind != "source" and not target.exists():
+        source_kernel.packages(resolved, _image(resolved, "source") / "root")
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
             if os.geteuid() == 0:
@@ -149,7 +159,7 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
 def _make(resolved: Resolved, kind: Kind, target: Path) -> None:
     with filled(target) as folder:
         _bootstrap(resolved, kind, folder)
-        if kind != "build":
+        if kind in PACKED:
             _pack(resolved, folder)
 
 
@@ -175,7 +185,7 @@ def main() -> None:
         _make(resolved, kind, target)
     except LabError as problem:
         sys.exit(str(problem))
-    for path in (target, *(target.iterdir() if kind != "build" else ())):
+    for path in (target, *(target.iterdir() if kind in PACKED else ())):
         os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
 
@@ -198,6 +208,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
         "--dpkgopt=force-unsafe-io",
+        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind != "source" else []),
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
@@ -209,6 +220,15 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log",
     )
     variables.unlink()
+
+
+def _own_packages(resolved: Resolved) -> str:
+    """The hook that brings the packages of a kernel of the lab's own where the roles' apt takes them from."""
+    inside, line = "/var/cache/kmodlab", "deb [trusted=yes] file:/var/cache/kmodlab ./"
+    return (
+        f'mkdir -p "$1{inside}" && cp {shlex.quote(str(source_kernel.packages_path(resolved)))}/* "$1{inside}" && '
+        f'echo "{line}" >"$1/etc/apt/sources.list.d/kmodlab.list" && chroot "$1" apt-get -q update'
+    )
 
 
 def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
@@ -223,6 +243,7 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}"],
+        "build_toolchain_extra_packages": [*source_kernel.TOOLS, resolved.source_package] if kind == "source" else [],
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 

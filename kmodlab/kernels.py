@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
 from kmodlab.errors import LabError
@@ -41,6 +41,8 @@ class Kernel(BaseModel):
     kernel_suites: tuple[str, ...] = Field(min_length=1)
     kernel_mirror: str | None = None
     kernel_archived: bool = False
+    kernel_source: str | None = None
+    kernel_config: str | None = None
     vm_memory: int = Field(gt=0)
     vm_cpus: int = Field(gt=0)
     vm_boot_limit: float = Field(gt=0)
@@ -53,11 +55,24 @@ class Kernel(BaseModel):
     """Words for the kernel's command line, beside the lab's own."""
     vm_offers: tuple[str, ...] = ()
     """Hardware that modules may ask for in the catalog."""
+    vm_patience: float = Field(default=1.0, ge=1.0)
+    """By how much every limit of a test is longer there: a kernel that checks itself is slow."""
+
+    @model_validator(mode="after")
+    def _source_has_a_configuration(self) -> Kernel:
+        if bool(self.kernel_source) != bool(self.kernel_config):
+            raise ValueError("kernel_source and kernel_config belong together: a kernel is built of both")
+        return self
 
     @property
     def distribution(self) -> str:
         """The Debian release whose userland and compiler this kernel gets."""
         return self.kernel_suites[0]
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration of a kernel that the lab builds itself."""
+        return REPOSITORY / (self.kernel_config or "")
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -79,6 +94,11 @@ class Resolved(BaseModel):
     """Lines for sources.list."""
     stale: bool = False
     """True where the archive could not be asked and an earlier answer is used."""
+
+    @property
+    def source_package(self) -> str:
+        """The package that a kernel of the lab's own is built of, as apt takes it."""
+        return f"{self.kernel.kernel_source}={self.version.rpartition('+')[0]}"
 
 
 def load_inventory(path: Path | None = None) -> dict[str, Kernel]:
@@ -212,7 +232,8 @@ def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolve
 
 
 def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
-    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines)}.json"
+    config = [kernel.config_path] if kernel.kernel_config else []
+    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
     earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
     if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
         return earlier
@@ -230,6 +251,8 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
 def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     apt = _Apt(DEBIAN_ARCH[kernel.kernel_arch], lines)
     apt.update(kernel)
+    if kernel.kernel_source:
+        return _newest_source(kernel, apt.show(kernel.kernel_source), lines)
     image = f"linux-image-{kernel.kernel_package}"
     for package in apt.show(image):
         version = package.get("Version", "")
@@ -242,6 +265,23 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     raise LabError(
         f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
         f"mend its entry in inventories/matrix/hosts.yml"
+    )
+
+
+def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
+    """A kernel that the lab builds itself; its version names the source's and the configuration that it is built of."""
+    versions = [version for each in packages if (version := each.get("Version", "")).startswith(f"{kernel.kernel_line}.")]
+    if not versions:
+        raise LabError(
+            f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}; "
+            f"mend its entry in inventories/matrix/hosts.yml"
+        )
+    upstream = versions[0].rpartition("-")[0]
+    return Resolved(
+        kernel=kernel,
+        release=f"{upstream}-{kernel.kernel_package}",
+        version=f"{versions[0]}+kmodlab{digest(kernel.config_path, length=8)}",
+        sources=lines,
     )
 
 
