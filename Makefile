@@ -4,6 +4,7 @@ MODULES ?= examples
 ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
+STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
 
@@ -18,8 +19,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, REFRESH=1
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(REFRESH),--refresh)
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh)
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 

@@ -57,15 +57,27 @@ def main() -> None:
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
 @click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
+@click.option(
+    "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
+)
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
-def matrix(kernels: str, modules: str, only: str, secureboot: bool, quick: bool, refresh: bool, reports: Path) -> None:
+def matrix(
+    kernels: str, modules: str, only: str, secureboot: bool, quick: bool, stress: int, refresh: bool, reports: Path
+) -> None:
     """Prove every module on every kernel, in VMs; the verdicts are in reports/latest."""
     _need_tools()
     with _the_only_run(), _terminated_is_interrupted():
         stop_all()
         order = lab.plan(
-            reports.absolute(), [kernels], Path(modules), [only], refresh=refresh, secureboot=secureboot, quick=quick
+            reports.absolute(),
+            [kernels],
+            Path(modules),
+            [only],
+            refresh=refresh,
+            secureboot=secureboot,
+            quick=quick,
+            stress=stress,
         )
         _say_kernels(order)
         interrupted = _run_playbook(order)

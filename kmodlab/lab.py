@@ -36,9 +36,11 @@ class Order(BaseModel):
     only: list[str]
     kernels: dict[str, Resolved]
     secureboot: bool = False
+    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
     quick: bool = False
     """Life cycles only, no behaviour tests."""
-    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
+    stress: int = 0
+    """How often each module is loaded beside its tests, to see what it leaves behind each time."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def plan(
     refresh: bool = False,
     secureboot: bool = False,
     quick: bool = False,
+    stress: int = 0,
 ) -> Lab:
     """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
 
@@ -167,6 +170,7 @@ def plan(
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         secureboot=secureboot,
         quick=quick,
+        stress=stress,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(

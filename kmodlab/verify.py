@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from kmodlab import progress, taint
+from kmodlab import kmemleak, progress, taint
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
 from kmodlab.errors import LabError
@@ -22,6 +23,7 @@ from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
 from kmodlab.stages import deploy
+from kmodlab.stress import Stress
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
@@ -67,6 +69,7 @@ class Worker:
         self._tainted: int | None = None
         self.restores = 0
         """How often the target was brought back in this session."""
+        self._leaks_told: bool | None = None
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -94,6 +97,7 @@ class Worker:
             self.finish()
         if self.cell is None:
             self.cell = Cell(self.module(name))
+            self._forget_leaks()
             progress.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="start")
         return self.cell
 
@@ -102,6 +106,7 @@ class Worker:
         cell, self.cell = self.cell, None
         if cell is None:
             return
+        self._look_for_leaks(cell)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
             if stage is Stage.BEHAVIOUR and self.lab.order.quick:
@@ -127,6 +132,36 @@ class Worker:
         )
 
     @property
+    def leaks_told(self) -> bool:
+        """Whether the target's kernel tells of memory that was lost."""
+        if self._leaks_told is None:
+            self._leaks_told = kmemleak.offered(self.guest)
+        return self._leaks_told
+
+    def _forget_leaks(self) -> None:
+        """What was lost before a cell is none of its fault."""
+        if self.leaks_told:
+            with suppress(GuestLostError):  # the next look finds that, too, and brings the target back
+                kmemleak.forget(self.guest)
+
+    def _look_for_leaks(self, cell: Cell) -> None:
+        """When all of a cell is done: has its module lost memory? A target that was just brought back knows of none."""
+        if not self.leaks_told:
+            return
+        try:
+            report = kmemleak.scan(self.guest)
+        except (GuestLostError, AssertionError) as problem:
+            cell.fail(Stage.LOG, f"the search for leaks failed: {str(problem).splitlines()[0]}", Verdict.ERROR)
+            return
+        name = "no memory lost"
+        if report:
+            cell.log += ["--- kmemleak", report]
+            cell.fail(Stage.LOG, kmemleak.summary(report))
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.FAIL, reason=kmemleak.summary(report)))
+        else:
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    @property
     def tainted(self) -> int:
         """The taint before the next test: what the last look said."""
         if self._tainted is None:
@@ -145,6 +180,7 @@ class Worker:
         self.vm.restore()
         self.guest = self.vm.guest()
         deploy(self.lab, self.kernel, self.guest)
+        self._forget_leaks()
         if self.cell:
             self.cell.module.guest = self.guest
 
@@ -190,10 +226,10 @@ WORKER = pytest.StashKey[Worker]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "cell" in metafunc.fixturenames:
+    for fixture in {"cell", "stress"} & set(metafunc.fixturenames):
         names = metafunc.config.stash[WORKER].entries
         metafunc.parametrize(
-            "cell", [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
+            fixture, [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
         )
 
 
@@ -356,3 +392,11 @@ def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
     current.checks.update(life.checks)
     life.checks = current.checks
     return life
+
+
+@pytest.fixture
+def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
+    """Many loads of a planned module, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    cpus = 1 if current.module.entry.one_cpu else worker.vm.kernel.vm_cpus
+    return Stress(current.module, worker.lab.order.stress, cpus, current.checks)

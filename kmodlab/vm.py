@@ -107,7 +107,7 @@ class Vm:
 
     def guest(self) -> Guest:
         """The system that runs in it."""
-        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch)
+        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch, patience=self.kernel.vm_patience)
 
     def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
         """Run one command in the guest over a connection of its own."""
@@ -257,7 +257,7 @@ class Vm:
         )
         with self._stopped_on_error():
             self._with_qmp(_resume)
-            self._await_ssh(RESTORE_LIMIT)
+            self._await_ssh(RESTORE_LIMIT * self.kernel.vm_patience)
         return state
 
     @contextmanager
