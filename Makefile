@@ -31,6 +31,8 @@ lint: setup  ## style, types and data, without running anything
 	$(run)yamllint .
 	$(run)ansible-lint --offline -q
 	$(run)codespell
+	$(run)clang-format --dry-run --Werror --style=file:examples/.clang-format $$(find examples roles tests -name '*.[ch]')
+	$(run)kmodlab lint-c
 
 unit: setup  ## the fast tests, without a VM
 	$(run)pytest -q tests/unit

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, lab, report
+from kmodlab import __version__, bench, lab, lint_c, report
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -100,6 +100,18 @@ def show_bench(kernels: str, modules: Path) -> None:
     """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
     _need_tools()
     bench.bench(kernels, modules, console)
+
+
+@main.command("lint-c")
+@click.option(
+    "--kernels", default="", help="As for matrix; those whose build root is there already, and 6.12 in any case, by default."
+)
+def lint_c_sources(kernels: str) -> None:
+    """Check the C sources with W=1 and sparse, in each kernel's build root."""
+    found = lint_c.lint_all(kernels)
+    for line in found:
+        console.print(line, markup=False, soft_wrap=True)
+    sys.exit(1 if found else 0)
 
 
 @main.command()

@@ -268,6 +268,13 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     )
 
 
+def download(resolved: Resolved, package: str, folder: Path) -> Path:
+    """Put the newest package of a kernel's suites into a folder, its signature checked as ever."""
+    apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
+    apt.update(resolved.kernel)
+    return apt.download(package, folder)
+
+
 def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
     """A kernel that the lab builds itself; its version names the source's and the configuration that it is built of."""
     versions = [version for each in packages if (version := each.get("Version", "")).startswith(f"{kernel.kernel_line}.")]
@@ -309,9 +316,9 @@ class _Apt:
         conf = "".join(f'{key} "{value}";\n' for key, value in settings.items())
         write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}")
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
 
     def update(self, kernel: Kernel) -> None:
         if not KEYRING.exists():
@@ -333,3 +340,13 @@ class _Apt:
             fields = (line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
             versions.append({pair[0]: pair[1] for pair in fields})
         return versions
+
+    def download(self, package: str, folder: Path) -> Path:
+        """Put the newest version of a package into a folder."""
+        answer = self._run("apt-get", "download", "-q", package, cwd=folder)
+        found = next(folder.glob(f"{package}_*.deb"), None)
+        if answer.returncode or not found:
+            raise LabError(
+                f"the package {package} cannot be downloaded: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}"
+            )
+        return found

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A fault for kmodlab to find: each load loses a page. */
-#include <linux/module.h>
 #include <linux/gfp.h>
+#include <linux/module.h>
 
 static int __init fault_init(void)
 {
