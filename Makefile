@@ -11,7 +11,7 @@ REFRESH ?=
 run := .venv/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit integration molecule bench report clean distclean
+.PHONY: help setup matrix test lint unit integration molecule nightly bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -42,6 +42,10 @@ integration: setup  ## faulty modules on a real kernel: each must get its own tr
 
 molecule: setup  ## one Molecule scenario in a real VM: SCENARIO=default
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(run)molecule test --scenario-name $(SCENARIO)
+
+nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
+	@status=0; $(run)pytest -q tests/nightly || status=1; \
+	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(MODULES)" && exit $$status
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(MODULES)"

@@ -53,6 +53,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
+@click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named.")
 @click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
 @click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
@@ -63,7 +64,15 @@ def main() -> None:
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
 def matrix(
-    kernels: str, modules: str, only: str, secureboot: bool, quick: bool, stress: int, refresh: bool, reports: Path
+    kernels: str,
+    fleet: str,
+    modules: str,
+    only: str,
+    secureboot: bool,
+    quick: bool,
+    stress: int,
+    refresh: bool,
+    reports: Path,
 ) -> None:
     """Prove every module on every kernel, in VMs; the verdicts are in reports/latest."""
     _need_tools()
@@ -78,6 +87,7 @@ def matrix(
             secureboot=secureboot,
             quick=quick,
             stress=stress,
+            fleet=fleet,
         )
         _say_kernels(order)
         interrupted = _run_playbook(order)

@@ -112,11 +112,13 @@ def load_inventory(path: Path | None = None) -> dict[str, Kernel]:
     return {name: _kernel(path, name, values) for name, values in hosts.items()}
 
 
-def default_fleet(path: Path | None = None) -> list[str]:
-    """The ids that a run without KERNELS takes."""
+def default_fleet(path: Path | None = None, group: str = "fleet") -> list[str]:
+    """The ids that a run without KERNELS takes: those of a group of the inventory."""
     path = path or REPOSITORY / "inventories/matrix/hosts.yml"
     groups, _ = _groups(path)
-    return list(groups.get("fleet", {}).get("hosts") or {})
+    if group not in groups:
+        raise LabError(f"{path}: no group '{group}' under all.children; it has: {' '.join(groups)}")
+    return list(groups[group].get("hosts") or {})
 
 
 def _groups(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

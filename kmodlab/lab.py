@@ -146,13 +146,14 @@ def plan(
     secureboot: bool = False,
     quick: bool = False,
     stress: int = 0,
+    fleet: str = "fleet",
 ) -> Lab:
     """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
 
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
-    kernels = select(words, inventory, default_fleet())
+    kernels = select(words, inventory, default_fleet(group=fleet))
     if secureboot:
         for kernel in kernels:
             secure_kernel(kernel)
