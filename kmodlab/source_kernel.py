@@ -51,11 +51,12 @@ def _build(resolved: Resolved, root: Path, folder: Path) -> None:
             "add what it depends on, or take it out"
         )
     # -d: its build dependencies are what the root holds.
-    version = f"LOCALVERSION=-{kernel.kernel_package} KDEB_PKGVERSION={resolved.version}"
-    build = f"make -C source -j{os.cpu_count() or 1} {version} DPKG_FLAGS=-d bindeb-pkg"
+    names = f"LOCALVERSION=-{kernel.kernel_package} KDEB_PKGVERSION={resolved.version}"
+    builder = "KBUILD_BUILD_USER=kmodlab KBUILD_BUILD_HOST=lab"
+    build = f"make -C source -j{os.cpu_count() or 1} {names} {builder} DPKG_FLAGS=-d bindeb-pkg"
     architecture = DEBIAN_ARCH[kernel.kernel_arch]
-    names = [f"{kind}-{resolved.release}_{resolved.version}_{architecture}.deb" for kind in ("linux-image", "linux-headers")]
-    keep = f"mkdir packages; mv {' '.join(names)} packages; cd packages; dpkg-scanpackages --multiversion . >Packages"
+    products = [f"{kind}-{resolved.release}_{resolved.version}_{architecture}.deb" for kind in ("linux-image", "linux-headers")]
+    keep = f"mkdir packages; mv {' '.join(products)} packages; cd packages; dpkg-scanpackages --multiversion . >Packages"
     _run(resolved, root, work, f"{build}\n{keep}", BUILD_LIMIT)
     for path in (work / "packages").iterdir():
         path.rename(folder / path.name)
