@@ -47,8 +47,8 @@ def _build(resolved: Resolved, root: Path, folder: Path) -> None:
     _run(resolved, root, work, f"{unpack}\n{configure}", UNPACK_LIMIT)
     if lost := lost_lines((work / "wanted.config").read_text(), (work / "source/.config").read_text()):
         raise LabError(
-            f"{kernel.config_path}: {lost[0]}: the rules of {resolved.source_package} overrule this line; "
-            "add what it depends on, or take it out"
+            f"{kernel.config_path}: {', '.join(lost)}: overruled by the rules of {resolved.source_package}; "
+            "add what each depends on, or take it out"
         )
     # -d: its build dependencies are what the root holds.
     names = f"LOCALVERSION=-{kernel.kernel_package} KDEB_PKGVERSION={resolved.version}"
