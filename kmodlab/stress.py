@@ -43,8 +43,9 @@ class Stress:
         found = growth(measures, size)
         name = f"{size * BATCHES} loads, no growth"
         if found:
-            self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.FAIL, reason=found[0]))
-            raise StageError(Stage.UNLOAD, found[0])
+            reason = f"with each load there is more: {'; '.join(found[:3])}"
+            self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
+            raise StageError(Stage.UNLOAD, reason)
         self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.PASS))
 
     def _batch(self, loads: int) -> dict[str, int]:
@@ -71,7 +72,7 @@ def growth(measures: Sequence[Mapping[str, int]], loads: int) -> list[str]:
     for name in set().union(*measures):
         values = [each.get(name, 0) for each in measures]
         if (rate := _slope(values) / loads) >= PER_LOAD:
-            found.append((rate, f"{name} grew by {rate:.1f} with each load, from {values[0]} to {values[-1]}"))
+            found.append((rate, f"{name} +{rate:.1f} (from {values[0]} to {values[-1]})"))
     return [reason for _, reason in sorted(found, reverse=True)]
 
 
