@@ -102,7 +102,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
     if kind == "source":
-        return digest(kind, RECIPE, resolved.source_package, suites, *source_kernel.TOOLS, *filter(Path.is_dir, work))
+        return digest(kind, RECIPE, suites, *_more_tools(resolved, kind), *filter(Path.is_dir, work))
     packing = ("", "")
     if kind in PACKED:
         packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
@@ -113,6 +113,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
         resolved.version,
         suites,
         *packing,
+        *_more_tools(resolved, kind),
         REPOSITORY / "playbooks/root.yml",
         *filter(Path.is_dir, work),
     )
@@ -145,8 +146,8 @@ def ssh_key() -> Path:
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
     target = image_path(resolved, kind)
-    if resolved.kernel.kernel_source and kind != "source" and not target.exists():
-        source_kernel.packages(resolved, _image(resolved, "source") / "root")
+    if resolved.kernel.kernel_source and kind != "source" and not source_kernel.packages_path(resolved).exists():
+        source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
             if os.geteuid() == 0:
@@ -243,9 +244,16 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}"],
-        "build_toolchain_extra_packages": [*source_kernel.TOOLS, resolved.source_package] if kind == "source" else [],
+        "build_toolchain_extra_packages": _more_tools(resolved, kind),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
+
+
+def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
+    """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
+    if kind == "source":
+        return [*source_kernel.TOOLS, resolved.source_package]
+    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.kernel_source and kind != "boot" else []
 
 
 def _pack(resolved: Resolved, folder: Path) -> None:

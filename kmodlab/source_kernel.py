@@ -17,24 +17,25 @@ from kmodlab.kernels import DEBIAN_ARCH, Resolved
 
 TOOLS = ("bc", "bison", "cpio", "debhelper", "dpkg-dev", "flex", "kmod", "libelf-dev", "libssl-dev", "rsync", "xz-utils")
 """Packages that a kernel's own build needs beside make and a compiler."""
+MODULE_TOOLS = ("libelf-dev", "libssl-dev")
+"""Packages that its headers package needs and does not name: its objtool and sign-file are linked with them."""
 UNPACK_LIMIT = 900.0
 """Seconds for unpacking and configuring."""
 BUILD_LIMIT = 5400.0
 """Seconds for the build; ten minutes on two processors, and more where they have other work, too."""
 
 
-def packages(resolved: Resolved, root: Path) -> Path:
-    """The repository with a kernel's packages, built in `root` when it is not cached."""
+def build_packages(resolved: Resolved, root: Path) -> None:
+    """Build the repository with a kernel's packages in `root`, unless another kmodlab has just done it."""
     target = packages_path(resolved)
     with locked(target.name, wait=BUILD_LIMIT, busy=f"another kmodlab has been building {target.name} for an hour and a half"):
         if not target.exists():
             with filled(target) as folder:
                 _build(resolved, root, folder)
-    return target
 
 
 def packages_path(resolved: Resolved) -> Path:
-    """Where that is, or would be."""
+    """Where a kernel's packages are, or would be."""
     return cache_dir() / "kernels" / f"{resolved.kernel.id}-{resolved.version}"
 
 
