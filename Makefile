@@ -40,8 +40,8 @@ unit: setup  ## the fast tests, without a VM
 integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
 	$(run)pytest -q tests/integration
 
-molecule: setup  ## one Molecule scenario in a real VM: SCENARIO=default
-	PATH="$(CURDIR)/.venv/bin:$$PATH" $(run)molecule test --scenario-name $(SCENARIO)
+molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureboot (KERNELS="6.12"), enrolment
+	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; \

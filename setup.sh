@@ -4,9 +4,9 @@
 set -eu
 cd "$(dirname "$0")"
 
-# What each command needs beyond a minimal Debian: QEMU and its firmware, image makers, the sandbox, module tools.
-packages="bubblewrap cpio debian-archive-keyring erofs-utils kmod make mmdebstrap openssh-client ovmf python3-venv
-qemu-system-x86 sbsigntool zstd"
+# What each command needs beyond a minimal Debian: QEMU and its firmware, image makers (for other architectures, too), the sandbox, module tools.
+packages="arch-test bubblewrap cpio debian-archive-keyring erofs-utils kmod make mmdebstrap openssh-client ovmf python3-venv
+qemu-system-arm qemu-system-x86 qemu-user-static sbsigntool zstd"
 
 fail() {
 	echo "kmodlab: $*" >&2

@@ -7,14 +7,15 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from threading import Timer
 from typing import Literal
 
-from kmodlab.cache import cache_dir, digest, write_aside
+from kmodlab.cache import cache_dir, digest, locked, write_aside
 from kmodlab.errors import LabError
 from kmodlab.images import BootImage
 from kmodlab.kernels import Kernel, native_arch
 
-PROBE_LIMIT = 20.0
+PROBE_LIMIT = 8.0
 """Seconds in which KVM must bring the kernel up to its init; it needs one or two."""
 
 
@@ -38,8 +39,9 @@ def accelerator(kernel: Kernel, image: BootImage) -> Literal["kvm", "tcg"]:
         return "tcg"
     key = digest(platform.release(), _processor(), qemu_version(kernel.vm_qemu))
     answer = cache_dir() / f"accelerator-{key}"
-    if not answer.exists():
-        write_aside(answer, "kvm" if _probe(kernel, image) else "tcg")
+    with locked(answer.name, wait=60, busy="another kmodlab has been trying KVM for a minute"):
+        if not answer.exists():
+            write_aside(answer, "kvm" if _probe(kernel, image) else "tcg")
     return "kvm" if answer.read_text() == "kvm" else "tcg"
 
 
@@ -62,8 +64,14 @@ def _probe(kernel: Kernel, image: BootImage) -> bool:
             f"console={kernel.vm_console} kmodlab.probe panic=-1",
         ),
     ]
-    try:
-        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return b"kmodlab: probe ok" in answer.stdout
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
+        limit = Timer(PROBE_LIMIT, qemu.kill)
+        limit.start()
+        try:
+            assert qemu.stdout
+            # Where KVM cannot go on, QEMU says so and then waits for a debugger for ever.
+            said = next((line for line in qemu.stdout if b"kmodlab: probe ok" in line or b"KVM internal error" in line), b"")
+        finally:
+            limit.cancel()
+            qemu.kill()
+    return b"probe ok" in said

@@ -97,8 +97,8 @@ def _floor(lab: Lab, idle: list[int]) -> None:
 
 def _our_build(lab: Lab, kernel: str, cache: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(cache)
-    root = lab.build_root(kernel)
-    build.build(root, "bench", lab.resolved(kernel).release, lab.sources.values())
+    root, resolved = lab.build_root(kernel), lab.resolved(kernel)
+    build.build(root, "bench", resolved.release, lab.sources.values(), cross=resolved.kernel.cross)
 
 
 def _plain_make(lab: Lab, kernel: str, scratch: Path) -> None:

@@ -25,6 +25,8 @@ from kmodlab.modules import GENERATED, SourceModule, rules_file
 
 BUILD_LIMIT = 600.0
 """Seconds for one `make`, however many modules."""
+RECIPE = "2"
+"""To be raised when the code below makes something else of the same sources in the same root."""
 KBUILD = """\
 # Made by kmodlab in its copy of your folder: your own rules, restricted to the modules that are asked for.
 include $(src)/{rules}
@@ -75,6 +77,15 @@ class BuildResult:
         return (self.folder / "build.log").read_text()
 
 
+@dataclass(frozen=True)
+class Target:
+    """What modules are built for, and where."""
+
+    root: Path
+    release: str
+    cross: str
+
+
 def compiler(root: Path, release: str) -> str:
     """The compiler that built the kernel, as its configuration says: `gcc-14 (Debian 14.2.0-19) 14.2.0`."""
     text = (root / "lib/modules" / release / "build/include/config/auto.conf").resolve()
@@ -85,7 +96,7 @@ def compiler(root: Path, release: str) -> str:
 
 def cached(root_key: str, module: SourceModule) -> BuildResult:
     """Where a module's build for a root is, or would be."""
-    return BuildResult(module, cache_dir() / "modules" / f"{module.name}-{digest(root_key, module.key())}")
+    return BuildResult(module, cache_dir() / "modules" / f"{module.name}-{digest(root_key, module.key(), RECIPE)}")
 
 
 def build(
@@ -94,12 +105,16 @@ def build(
     release: str,
     modules: Iterable[SourceModule],
     done: Callable[[BuildResult], None] = lambda result: None,
+    *,
+    cross: str = "",
 ) -> dict[str, BuildResult]:
     """Build modules (or take them from the cache) for kernel `release`, whose build root is `root`; results by name.
 
-    `done` is called for each module as soon as its build is decided. `root_key` names the root's content.
+    `done` is called for each module as soon as its build is decided. `root_key` names the root's content. `cross` is what
+    the names of the root's compiler and tools begin with, where the kernel is of another architecture than the root.
     """
     modules = list(modules)
+    kernel = Target(root, release, cross)
     names = {module.name: module for module in modules}
     results = {module.name: cached(root_key, module) for module in modules}
     missing = [m for m in modules if not (results[m.name].folder / "built.json").exists()]
@@ -114,24 +129,23 @@ def build(
     for folder in {module.folder: None for module in missing}:
         batch = [module for module in missing if module.folder == folder]
         with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
-            rest = _together(root, release, folder, batch, Path(scratch), store)
-        _alone(root, release, rest, names, results, store)
+            rest = _together(kernel, folder, batch, Path(scratch), store)
+        _alone(kernel, rest, names, results, store)
     return results
 
 
 Store = Callable[[SourceModule, Path | None, str], None]
 
 
-def _together(
-    root: Path, release: str, folder: Path, batch: list[SourceModule], scratch: Path, store: Store
-) -> list[SourceModule]:
+def _together(kernel: Target, folder: Path, batch: list[SourceModule], scratch: Path, store: Store) -> list[SourceModule]:
     """One make for a folder's modules, again without those that broke it; returns what must be built alone."""
     work = scratch / "work"
     _copy(folder, work)
     batch, alone = list(batch), []
     while len(batch) > 1:
-        answer = _make(root, release, folder, work, batch, jobs=os.cpu_count() or 1)
+        answer = _make(kernel, folder, work, batch, jobs=os.cpu_count() or 1)
         if answer.returncode == 0:
+            _strip(kernel, work)
             logs = split_log(answer.stdout, batch)
             for module in batch:
                 ko = _product(work, module)
@@ -146,8 +160,7 @@ def _together(
 
 
 def _alone(
-    root: Path,
-    release: str,
+    kernel: Target,
     modules: list[SourceModule],
     names: dict[str, SourceModule],
     results: dict[str, BuildResult],
@@ -157,7 +170,8 @@ def _alone(
         with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
             work = Path(scratch) / "work"
             _copy(module.folder, work)
-            answer = _make(root, release, module.folder, work, [module], jobs=1)
+            answer = _make(kernel, module.folder, work, [module], jobs=1)
+            _strip(kernel, work)
             store(module, _product(work, module) if answer.returncode == 0 else None, answer.stdout)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -172,7 +186,7 @@ def _copy(folder: Path, work: Path) -> None:
 
 
 def _make(
-    root: Path, release: str, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
+    kernel: Target, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
 ) -> subprocess.CompletedProcess[str]:
     rules = rules_file(folder)
     if rules == "Kbuild":
@@ -183,14 +197,27 @@ def _make(
     command = [
         "make",
         "-C",
-        f"/lib/modules/{release}/build",
+        f"/lib/modules/{kernel.release}/build",
         f"M={sandbox.WORK}",
         "-k",
         f"-j{jobs}",
         "--output-sync=target",
+        *([f"CROSS_COMPILE={kernel.cross}"] if kernel.cross else []),
         "modules",
     ]
-    return sandbox.run(root, command, work=work, limit=BUILD_LIMIT)
+    return sandbox.run(kernel.root, command, work=work, limit=BUILD_LIMIT)
+
+
+def _strip(kernel: Target, work: Path) -> None:
+    """Take out what only a debugger reads, as `make modules_install` with INSTALL_MOD_STRIP does.
+
+    It is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load.
+    """
+    products = [str(path.relative_to(work)) for path in work.rglob("*.ko")]
+    if products:
+        answer = sandbox.run(kernel.root, [f"{kernel.cross}strip", "--strip-debug", *products], work=work, limit=BUILD_LIMIT)
+        if answer.returncode:
+            raise LabError(f"kernel {kernel.release}: its modules cannot be stripped: {answer.stdout.strip().splitlines()[-1:]}")
 
 
 def _product(work: Path, module: SourceModule) -> Path | None:

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, lab, lint_c, report
+from kmodlab import __version__, bench, keys, lab, lint_c, report, signing
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -78,6 +78,7 @@ def matrix(
     _need_tools()
     with _the_only_run(), _terminated_is_interrupted():
         stop_all()
+        _look_after_the_key()
         order = lab.plan(
             reports.absolute(),
             [kernels],
@@ -87,7 +88,7 @@ def matrix(
             secureboot=secureboot,
             quick=quick,
             stress=stress,
-            fleet=fleet,
+            group=fleet,
         )
         _say_kernels(order)
         interrupted = _run_playbook(order)
@@ -171,6 +172,14 @@ def _terminated_is_interrupted() -> Iterator[None]:
     finally:
         for each, handler in earlier.items():
             signal.signal(each, handler)
+
+
+def _look_after_the_key() -> None:
+    """Whatever is wrong with the signing key is said before anything else is done, and its end is announced."""
+    key = keys.chosen_key()
+    signing.prove(key)
+    if warning := keys.expiry_warning(key.certificate):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def _say_kernels(order: Lab) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
+from typing import Literal
 
 from kmodlab.kernel_log import KernelLog, LogEnded, LogMissError, Record
 
@@ -26,7 +27,10 @@ MARK = "kmodlab-mark"
 KMSG_PREFIX = re.compile(rf"{MARK} (\d+)$")
 SYNC_LIMIT = 15.0
 """Seconds until a mark written to /dev/kmsg must come back; more means that the target no longer works."""
-GRACE = 5.0
+AGENT = Path(__file__).with_name("guest_agent.py").read_text()
+OVER = 124
+"""The status by which the agent says that a limit was over."""
+GRACE = 8.0
 """Seconds that a command has beyond its own limit to come back over a slow connection."""
 
 
@@ -100,28 +104,19 @@ class Session:
 
 
 class Shell:
-    """Runs shell scripts one after the other through one remote process: a session of its own costs each an emulated login."""
-
-    AGENT = """
-import json, subprocess, sys
-for line in sys.stdin:
-    job = json.loads(line)
-    command = ["timeout", "-k", "2", job["limit"], "sh", "-c", job["script"]]
-    done = subprocess.run(command, input=job["stdin"], capture_output=True, text=True, errors="replace")
-    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
-"""
+    """Runs scripts one after the other through one remote process: a session of its own costs each an emulated login."""
 
     def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
         self._connect = connect
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: Queue[bytes] = Queue()
 
-    def run(self, script: str, stdin: str, limit: float) -> Result:
+    def run(self, language: Literal["shell", "python"], script: str, stdin: str, limit: float) -> Result:
         """Run a script; GuestLostError when no answer comes within `limit` and a grace."""
         if self._process is None:
-            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(self.AGENT)}"), Queue()
+            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue()
             threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
-        job = json.dumps({"script": script, "stdin": stdin, "limit": f"{limit:g}"})
+        job = json.dumps({language: script, "stdin": stdin, "limit": limit})
         try:
             assert self._process.stdin
             self._process.stdin.write(job.encode() + b"\n")
@@ -258,17 +253,20 @@ class Guest:
         AssertionError, with all it printed, where it ends with another status than 0 (unless `check` is False) or
         not within `timeout` seconds; GuestLostError where the target does not answer.
         """
+        return self._run("shell", script, stdin, check, timeout)
+
+    def python(self, code: str, *, check: bool = True, timeout: float = 30, stdin: str = "") -> Result:
+        """Run Python as root in a process of its own; as sh()."""
+        return self._run("python", code, stdin, check, timeout)
+
+    def _run(self, language: Literal["shell", "python"], script: str, stdin: str, check: bool, timeout: float) -> Result:
         timeout *= self.patience
-        answer = self._shell.run(script, stdin, timeout)
-        if answer.rc in (124, 137):
+        answer = self._shell.run(language, script, stdin, timeout)
+        if answer.rc == OVER:
             raise AssertionError(f"did not end within {timeout:g} s: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
         if check and answer.rc:
             raise AssertionError(f"status {answer.rc} of: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
         return answer
-
-    def python(self, code: str, *, check: bool = True, timeout: float = 30, stdin: str = "") -> Result:
-        """Run Python on the target; as sh()."""
-        return self.sh(f"exec python3 -c {shlex.quote(code)}", check=check, timeout=timeout, stdin=stdin)
 
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kmodlab import source_kernel
+from kmodlab import emulator, source_kernel
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
-from kmodlab.kernels import DEBIAN_ARCH, Resolved
+from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, native_arch
 
 Kind = Literal["build", "boot", "machine", "source"]
 """A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on.
@@ -35,12 +35,22 @@ ROLES: dict[Kind, tuple[str, ...]] = {
 }
 PACKED: tuple[Kind, ...] = ("boot", "machine")
 """What QEMU starts; the others are folders."""
+CROSS_ROLES = ("cross_toolchain", "kmod_tools")
+"""Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
+LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
+"""What a machine has beside its kernel: the boot loaders that the distribution signed, and what talks to the first of them."""
+LOADER_FILES = {
+    "usr/lib/shim/shimx64.efi.signed": "EFI/BOOT/BOOTX64.EFI",
+    "usr/lib/shim/mmx64.efi.signed": "EFI/BOOT/mmx64.efi",
+    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": "EFI/BOOT/grubx64.efi",
+}
+"""Where a machine's root has them, and where firmware, shim and grub look for them."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
 """To be raised when the code below makes something else of the same packages and roles."""
-ROOT_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "erofs", "overlay")
-"""What the initramfs needs to reach the root; those that a kernel has built in are left out."""
+ROOT_MODULES = ("erofs", "overlay")
+"""What the initramfs needs to mount the root, beside what reaches its drive; those that a kernel has built in are left out."""
 SOFT_MODULES = ("crc32c_generic",)
 """Asked for by libcrc32c (below erofs) through the crypto API, which no dependency file says; gone from newer kernels."""
 UNWANTED = ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache")
@@ -58,11 +68,11 @@ while read -r module; do
 	/bin/busybox insmod "/modules/$module" || echo "kmodlab: insmod $module failed" >/dev/console
 done </modules/order
 tries=0
-while [ ! -b /dev/vda ] && [ $tries -lt 600 ]; do
+while [ ! -b @ROOT@ ] && [ $tries -lt 600 ]; do
 	/bin/busybox usleep 50000
 	tries=$((tries + 1))
 done
-/bin/busybox mount -t erofs -o ro /dev/vda /lower &&
+/bin/busybox mount -t erofs -o ro @ROOT@ /lower &&
 	/bin/busybox mount -t tmpfs -o mode=755 tmpfs /memory &&
 	/bin/busybox mkdir /memory/upper /memory/work &&
 	/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root &&
@@ -92,6 +102,16 @@ class BootImage:
         return self.folder / "root.erofs"
 
     @property
+    def dtb(self) -> Path:
+        """The device tree, where the machine's data names one."""
+        return self.folder / "board.dtb"
+
+    @property
+    def loader(self) -> Path:
+        """A machine's signed boot loaders, as they lie in an EFI system partition."""
+        return self.folder / "loader"
+
+    @property
     def host_key(self) -> str:
         """The public SSH host key that this image answers with: `ssh-ed25519 AAAA...`."""
         return (self.folder / "host_key.pub").read_text().strip()
@@ -99,13 +119,16 @@ class BootImage:
 
 def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
-    work = [REPOSITORY / "roles" / role / part for role in ROLES[kind] for part in ROLE_PARTS]
+    work = [REPOSITORY / "roles" / role / part for role in _roles(resolved.kernel, kind) for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
     if kind == "source":
         return digest(kind, RECIPE, suites, *_more_tools(resolved, kind), *filter(Path.is_dir, work))
-    packing = ("", "")
+    packing: tuple[str, ...] = ("", "")
     if kind in PACKED:
-        packing = (ssh_key().with_suffix(".pub").read_text(), repr((INIT, ROOT_MODULES, SOFT_MODULES, UNWANTED)))
+        what = repr((_init(resolved.kernel), _root_modules(resolved.kernel), SOFT_MODULES, UNWANTED))
+        packing = (ssh_key().with_suffix(".pub").read_text(), what, *_board(resolved.kernel))
+    if kind == "machine":
+        packing += (repr((LOADERS, LOADER_FILES)),)
     return digest(
         kind,
         RECIPE,
@@ -117,6 +140,25 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
         REPOSITORY / "playbooks/root.yml",
         *filter(Path.is_dir, work),
     )
+
+
+def _roles(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
+    return CROSS_ROLES if kind == "build" and kernel.foreign else ROLES[kind]
+
+
+def _init(kernel: Kernel) -> str:
+    return INIT.replace("@ROOT@", kernel.vm_root)
+
+
+def _root_modules(kernel: Kernel) -> tuple[str, ...]:
+    return (*kernel.vm_root_modules, *ROOT_MODULES)
+
+
+def _board(kernel: Kernel) -> tuple[str, ...]:
+    """What else of a machine's data decides what its boot image holds, where it is not as on most machines."""
+    usual = Kernel.model_fields
+    names = ("vm_dtb", "vm_net_modules", "vm_root_size")
+    return tuple(f"{name}={getattr(kernel, name)}" for name in names if getattr(kernel, name) != usual[name].default)
 
 
 def image_path(resolved: Resolved, kind: Kind) -> Path:
@@ -145,6 +187,8 @@ def ssh_key() -> Path:
 
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
+    if resolved.kernel.foreign:
+        emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
     target = image_path(resolved, kind)
     if resolved.kernel.kernel_source and kind != "source" and not source_kernel.packages_path(resolved).exists():
         source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
@@ -198,13 +242,14 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
+    arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
     # it (mmdebstrap makes one for everybody else).
     command = [
         *(("unshare", "--mount", "--propagation", "private") if os.geteuid() == 0 else ()),
         "mmdebstrap",
         "--variant=apt",
-        f"--architectures={DEBIAN_ARCH[resolved.kernel.kernel_arch]}",
+        f"--architectures={DEBIAN_ARCH[arch]}",
         "--include=python3,python3-apt",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
@@ -237,14 +282,18 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     # Packages of a backports suite are taken only when asked for, and so is what they need of it.
     backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith("-backports")), "")
     return {
-        "root_roles": ROLES[kind],
+        "root_roles": _roles(resolved.kernel, kind),
+        "cross_toolchain_arch": DEBIAN_ARCH[resolved.kernel.kernel_arch],
+        "cross_toolchain_release": release,
+        "cross_toolchain_version": version,
         "kernel_headers_release": release,
         "kernel_headers_packages": [f"linux-headers-{release}={version}"],
         "kernel_headers_default_release": backports,
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
-        "kernel_image_packages": [f"linux-image-{release}={version}"],
+        "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
         "build_toolchain_extra_packages": _more_tools(resolved, kind),
+        "guest_base_network_modules": list(resolved.kernel.vm_net_modules),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 
@@ -261,10 +310,27 @@ def _pack(resolved: Resolved, folder: Path) -> None:
     shutil.copyfile(_vmlinuz(root, release), folder / "vmlinuz")
     shutil.copyfile(root / "boot" / f"config-{release}", folder / "config")
     shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
-    _initrd(root, release, folder)
+    if resolved.kernel.vm_dtb:
+        shutil.copyfile(_device_tree(root, resolved), folder / "board.dtb")
+    _initrd(root, resolved, folder)
+    for path, name in LOADER_FILES.items():
+        if (root / path).exists():
+            (folder / "loader" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / path, folder / "loader" / name)
     exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
     _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
+    if (size := resolved.kernel.vm_root_size << 20) > (folder / "root.erofs").stat().st_size:
+        os.truncate(folder / "root.erofs", size)
     shutil.rmtree(root)
+
+
+def _device_tree(root: Path, resolved: Resolved) -> Path:
+    """Where Debian's packages put a board's device tree: in one folder, or one for each maker."""
+    folder = root / "usr/lib" / f"linux-image-{resolved.release}"
+    found = next(folder.rglob(resolved.kernel.vm_dtb), None)
+    if not found:
+        raise LabError(f"kernel {resolved.kernel.id}: its packages hold no device tree {resolved.kernel.vm_dtb} (vm_dtb)")
+    return found
 
 
 def _vmlinuz(root: Path, release: str) -> Path:
@@ -275,17 +341,17 @@ def _vmlinuz(root: Path, release: str) -> Path:
     raise LabError(f"kernel {release}: its packages hold no vmlinuz; report this as a bug of kmodlab")
 
 
-def _initrd(root: Path, release: str, folder: Path) -> None:
+def _initrd(root: Path, resolved: Resolved, folder: Path) -> None:
     tree = folder / "initramfs"
     for name in ("bin", "dev", "proc", "lower", "memory", "root", "modules"):
         (tree / name).mkdir(parents=True)
     shutil.copy(root / "bin/busybox", tree / "bin/busybox")
-    (tree / "init").write_text(INIT)
+    (tree / "init").write_text(_init(resolved.kernel))
     (tree / "init").chmod(0o755)
     order = []
-    modules = root / "lib/modules" / release  # bullseye has no merged /usr
+    modules = root / "lib/modules" / resolved.release  # bullseye has no merged /usr
     soft = [name for name in SOFT_MODULES if next(modules.rglob(f"{name}.ko*"), None)]
-    for path in module_closure(modules, (*soft, *ROOT_MODULES)):
+    for path in module_closure(modules, (*soft, *_root_modules(resolved.kernel))):
         name = path.name.split(".ko")[0] + ".ko"
         (tree / "modules" / name).write_bytes(_decompressed(path))
         order.append(name)

@@ -11,7 +11,7 @@ import bisect
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,6 +19,9 @@ KERNEL = 0
 """The facility of the kernel's own records. Programs that write to /dev/kmsg cannot use it."""
 
 _RECORD = re.compile(rb"(?P<priority>\d+),(?P<seq>\d+),(?P<usec>\d+)(?:,(?P<flags>[^,;]*)[^;]*)?;(?P<text>.*)")
+_CUT = 2048
+"""Newer kernels (6.6 does, 6.1 not yet) cut a record off at this many bytes, escapes counted, and its newline with them
+(PRINTK_MESSAGE_MAX in kernel/printk/internal.h): the next record then stands on the same line."""
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _ANOTHER_BOOT = "known records came again with another text: this is another boot or a restored snapshot"
 _TAIL = 12
@@ -139,7 +142,8 @@ class KernelLog:
         with self._changed:
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
-                self._take(line)
+                for record in _separated(line):
+                    self._take(record)
             if lines:
                 self._changed.notify_all()
 
@@ -217,6 +221,14 @@ class KernelLog:
 
     def _index_after(self, seq: int) -> int:
         return bisect.bisect_right(self._records, seq, key=_seq)
+
+
+def _separated(line: bytes) -> Iterator[bytes]:
+    """The records of a line: more than one where the kernel cut off the newlines of all but the last."""
+    while len(line) > _CUT and _RECORD.match(line, _CUT):
+        yield line[:_CUT]
+        line = line[_CUT:]
+    yield line
 
 
 def _seq(record: Record) -> int:

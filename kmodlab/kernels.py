@@ -24,6 +24,8 @@ from kmodlab.errors import LabError
 
 Arch = Literal["x86_64", "arm64", "armhf"]
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
+GNU = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm-linux-gnueabihf"}
+"""What compilers call an architecture."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FRESH_SECONDS = 6 * 3600
 """How long an answer of the archive is believed; REFRESH=1 asks again."""
@@ -50,6 +52,24 @@ class Kernel(BaseModel):
     vm_machine: str
     vm_cpu: str = "max"
     vm_console: str
+    vm_serial: int = Field(default=0, ge=0)
+    """Which of the machine's serial ports, counted from 0, is `vm_console`."""
+    vm_dtb: str = ""
+    """The device tree's file, as the kernel's package calls it; empty where QEMU or the firmware makes one."""
+    vm_devices: tuple[str, ...] = ("virtio-blk-pci,drive=root", "virtio-net-pci,netdev=net,romfile=", "virtio-rng-pci")
+    """What is plugged in, as QEMU's `-device` takes it: the root's drive is called `root`, the network `net`."""
+    vm_onboard_net: bool = False
+    """The network card is the board's own, not one of `vm_devices`."""
+    vm_root: str = "/dev/vda"
+    """What the kernel calls the root's drive."""
+    vm_root_size: int = Field(default=0, ge=0)
+    """MiB that the drive has at least, for controllers that take only certain sizes; 0: what the root needs."""
+    vm_root_writable: bool = False
+    """The controller takes no read-only drives; what is written goes into a file that vanishes with the VM."""
+    vm_root_modules: tuple[str, ...] = ("virtio_pci", "virtio_mmio", "virtio_blk")
+    """The kernel's modules that reach that drive."""
+    vm_net_modules: tuple[str, ...] = ("virtio_net",)
+    """Those that drive the network card."""
     vm_firmware: Literal["ovmf", "none"] = "none"
     vm_cmdline: str = ""
     """Words for the kernel's command line, beside the lab's own."""
@@ -73,6 +93,16 @@ class Kernel(BaseModel):
     def config_path(self) -> Path:
         """The configuration of a kernel that the lab builds itself."""
         return REPOSITORY / (self.kernel_config or "")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this machine has to emulate its programs, and to compile for it across."""
+        return self.kernel_arch != native_arch()
+
+    @property
+    def cross(self) -> str:
+        """What the names of its compiler and tools begin with: `aarch64-linux-gnu-`; empty where they are this machine's own."""
+        return f"{GNU[self.kernel_arch]}-" if self.foreign else ""
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -271,8 +301,8 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
 
 
 def download(resolved: Resolved, package: str, folder: Path) -> Path:
-    """Put the newest package of a kernel's suites into a folder, its signature checked as ever."""
-    apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
+    """Put the newest package of a kernel's suites, for this machine, into a folder; its signature is checked as ever."""
+    apt = _Apt(DEBIAN_ARCH[native_arch()], resolved.sources)
     apt.update(resolved.kernel)
     return apt.download(package, folder)
 

@@ -12,16 +12,17 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab import results, signing
+from kmodlab import keys, results
 from kmodlab.cache import REPOSITORY, digest, write_aside
 from kmodlab.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.errors import LabError
+from kmodlab.firmware import ordinary
 from kmodlab.images import BootImage, boot_image, build_root
 from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
-from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
-from kmodlab.vm import Vm, runtime_dir
+from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.vm import Vm, emulated_by, runtime_dir
 
 FILE = "lab.json"
 
@@ -129,11 +130,12 @@ class Lab:
         resolved = self.resolved(kernel)
         console = self.run.folder / "logs" / kernel / "console.log"
         console.parent.mkdir(parents=True, exist_ok=True)
-        key = signing.chosen_key()
+        certificate = keys.chosen_key().certificate
         folder, image = runtime_dir() / self.run.id / kernel, BootImage(self.image(kernel, "boot"))
         if self.order.secureboot:
-            return SecureVm(secure_kernel(resolved.kernel), signed_image(image), folder, console, key.certificate)
-        return Vm(resolved.kernel, image, folder, console, key.certificate)
+            firmware = secure_firmware(resolved.kernel, [certificate])
+            return Vm(secure_kernel(resolved.kernel), signed_image(image), folder, console, firmware)
+        return Vm(resolved.kernel, image, folder, console, ordinary(resolved.kernel, certificate))
 
 
 def plan(
@@ -146,16 +148,17 @@ def plan(
     secureboot: bool = False,
     quick: bool = False,
     stress: int = 0,
-    fleet: str = "fleet",
+    group: str = "fleet",
 ) -> Lab:
     """Start a run: read the inventory and the catalog, resolve the kernels, write down every cell that is owed.
 
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
-    kernels = select(words, inventory, default_fleet(group=fleet))
-    if secureboot:
-        for kernel in kernels:
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group))
+    for kernel in kernels:
+        emulated_by(kernel)
+        if secureboot:
             secure_kernel(kernel)
     sources = {module.name: module for module in discover(folder)}
     entries = _entries(folder, sources)
@@ -183,6 +186,11 @@ def plan(
         if isinstance(problem := found[kernel.id], LabError):
             run.break_kernel(kernel.id, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet") -> list[str]:
+    """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
+    return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
 def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:

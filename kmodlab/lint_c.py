@@ -70,7 +70,7 @@ def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]
         shutil.copytree(folder, work, ignore=shutil.ignore_patterns(".*", "*.o", "*.ko"))
         command = [
             *("make", "-C", f"/lib/modules/{resolved.release}/build", f"M={sandbox.WORK}", "-k", f"-j{os.cpu_count() or 1}"),
-            *("--output-sync=target", *SETTINGS, "modules"),
+            *("--output-sync=target", *SETTINGS, f"CROSS_COMPILE={resolved.kernel.cross}", "modules"),
         ]
         answer = sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limit=build.BUILD_LIMIT)
     found = complaints(answer.stdout, folder)
@@ -96,8 +96,8 @@ def complaints(log: str, folder: Path) -> list[str]:
 
 
 def _sparse(resolved: Resolved) -> Path:
-    """The program sparse of a kernel's release, unpacked from its package."""
-    target = cache_dir() / "sparse" / digest(resolved.kernel.kernel_arch, resolved.kernel.distribution)
+    """The program sparse of a kernel's release, for this machine, unpacked from its package."""
+    target = cache_dir() / "sparse" / digest(kernels.native_arch(), resolved.kernel.distribution)
     if not target.exists():
         with filled(target) as folder:
             package = kernels.download(resolved, "sparse", folder)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from cryptography import x509
@@ -66,15 +65,15 @@ class Signature:
         return f"{', '.join(text for _, text in self.issuer or ())} (serial {self.serial:x})"
 
 
-def read_signature(path: Path) -> Signature | None:
-    """The signature of a module file, None when it has none. Raises SignatureError for a broken one."""
-    module, message = _split(path.read_bytes())
+def read_signature(content: bytes) -> Signature | None:
+    """The signature of a module's bytes, None when it has none. Raises SignatureError for a broken one."""
+    module, message = _split(content)
     return _parse(message, module) if message is not None else None
 
 
-def verify(path: Path, certificate: x509.Certificate) -> None:
-    """Check that a certificate's key signed all of a module file's bytes. Raises SignatureError: why not."""
-    found = read_signature(path)
+def verify(content: bytes, certificate: x509.Certificate) -> None:
+    """Check that a certificate's key signed all of a module's bytes. Raises SignatureError: why not."""
+    found = read_signature(content)
     if not found:
         raise SignatureError("it is not signed")
     if not _names(found, certificate):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import build, guest, images, progress, sandbox, signing
+from kmodlab import build, guest, images, keys, progress, sandbox, signing
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
@@ -72,7 +72,8 @@ def build_modules(lab: Lab, kernel: str) -> bool:
         )
 
     start_time = time.time()
-    build.build(root, key, resolved.release, [lab.sources[entry.name] for entry in entries], done)
+    sources = [lab.sources[entry.name] for entry in entries]
+    build.build(root, key, resolved.release, sources, done, cross=resolved.kernel.cross)
     _lab_modules(lab, kernel, root, key)
     return compiled
 
@@ -82,14 +83,14 @@ def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
     resolved = lab.resolved(kernel)
     for hardware in set(resolved.kernel.vm_offers) & set(SIMULATORS):
         sources = discover(REPOSITORY / SIMULATORS[hardware].sources)
-        for result in build.build(root, root_key, resolved.release, sources).values():
+        for result in build.build(root, root_key, resolved.release, sources, cross=resolved.kernel.cross).values():
             if not result.built.ok:
                 raise LabError(f"kernel {kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")
             shutil.copyfile(result.ko, lab.artefacts(kernel) / "lab-modules" / result.ko.name)
 
 
 def _programs(lab: Lab, kernel: str, root: Path, root_key: str, entry: Module) -> str:
-    """Compile a module's user programs with the build root's own compiler; why that failed, or nothing."""
+    """Compile a module's user programs in the build root, for its kernel's architecture; why that failed, or nothing."""
     for source in entry.programs:
         path = lab.order.folder / source
         headers = sorted(lab.order.folder.rglob("*.h"))
@@ -97,7 +98,16 @@ def _programs(lab: Lab, kernel: str, root: Path, root_key: str, entry: Module) -
         if not program.exists():
             with filled(program) as folder:
                 shutil.copytree(lab.order.folder, folder / "src", ignore=shutil.ignore_patterns(".*", "*.o", "*.ko"))
-                command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "program", f"src/{source}"]
+                command = [
+                    f"{lab.resolved(kernel).kernel.cross}gcc",
+                    "-O2",
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-o",
+                    "program",
+                    f"src/{source}",
+                ]
                 answer = sandbox.run(root, command, work=folder, limit=PROGRAM_LIMIT)
                 if answer.returncode:
                     return f"{source}: {build.failure_reason(answer.stdout, source)}"
@@ -112,7 +122,7 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
     entries = lab.alive(kernel, Stage.SIGN)
     if not entries:
         return False
-    key = signing.chosen_key()
+    key = keys.chosen_key()
     modules = {entry.name: lab.artefacts(kernel) / "modules" / f"{entry.name}.ko" for entry in entries}
     modules |= {ko.name: ko for ko in (lab.artefacts(kernel) / "lab-modules").glob("*.ko")}
     store = cache_dir() / "signed"

@@ -380,8 +380,7 @@ def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
     """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
     module.load(module.entry.parameters)
     yield module
-    if module.is_loaded():
-        module.unload()
+    module.unload_if_loaded()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from pydantic import BaseModel, ConfigDict
 from qemu.qmp import ExecuteError, QMPClient
 from qemu.qmp.protocol import ConnectError
 
-from kmodlab import firmware
 from kmodlab.accelerator import accelerator, qemu_version
 from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
 from kmodlab.errors import LabError
+from kmodlab.firmware import VARIABLES, Firmware
 from kmodlab.guest import Guest
 from kmodlab.images import BootImage, ssh_key
 from kmodlab.kernels import Kernel
@@ -39,7 +39,17 @@ RESTORE_LIMIT = 60.0
 CMDLINE = "quiet log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
 """A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
 exits with it: a dead guest is seen at once, its console kept."""
-SSH_PROBE = ("-o", "ConnectTimeout=2", "-o", "ControlPath=none")
+BOOTED = "booted.json"
+"""In a snapshot: the state of the VM that it was taken of."""
+PROBE = ("-o", "ConnectTimeout=2")
+APART = ("-o", "ControlPath=none")
+"""A connection of its own, which a snapshot must be spared: nobody would be at its other end after it."""
+WARM_UP = """
+insmod /none; rmmod none; modprobe -n -q loop; lsmod; cat /proc/modules; ls -d /; grep -q none /proc/modules; dd </dev/null
+mkdir -p /run/kmodlab; tar -c /dev/null | tar -t; rm -rf /run/kmodlab
+python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, struct, subprocess, sys, termios, threading, time'
+"""
+"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache."""
 
 
 class VmState(BaseModel):
@@ -53,6 +63,10 @@ class VmState(BaseModel):
     accel: str
     restored: bool
     """True where a snapshot was restored, False where the kernel was booted."""
+    seconds: float = 0.0
+    """From QEMU's start until SSH answered; 0 before it does."""
+    boot_seconds: float = 0.0
+    """The same of the boot that the snapshot was taken after, or of this one."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,10 @@ class Vm:
     folder: Path
     console: Path
     """The file that takes everything the serial console ever says, restarts included."""
-    certificate: Path | None = None
-    """The lab's certificate (DER), put into the firmware's `db` where there is a firmware."""
+    firmware: Firmware | None = None
+    """None: QEMU starts the kernel without any."""
+    loader: Path | None = None
+    """A folder that is the EFI system partition, whose boot loader the firmware starts; None: QEMU starts the kernel."""
 
     @property
     def ssh_config(self) -> Path:
@@ -83,18 +99,37 @@ class Vm:
         self.folder.mkdir(parents=True, exist_ok=True)
         snapshot = self._snapshot()
         with locked(snapshot.name, wait=600, busy=f"another kmodlab has been booting {self.kernel.id} for ten minutes"):
-            if snapshot.exists():
+            if (snapshot / BOOTED).exists():
                 try:
                     return self._restore(snapshot)
                 except LabError:
                     # Saved by another processor, or damaged: a boot will do.
                     remove_tree(snapshot)
+            started = time.monotonic()
             state = self._launch(restored=False)
             with self._stopped_on_error():
-                self._await_ssh(self.kernel.vm_boot_limit)
+                self._await_ssh(self.kernel.vm_boot_limit, APART)
+                state = self._note(state, seconds=(took := time.monotonic() - started), boot_seconds=took)
                 self._warm_up()
-                self._save(snapshot)
+                self._save(snapshot, state)
         return state
+
+    def power_on(self) -> VmState:
+        """Start the VM as its power button does: from the firmware on, whose variables are as the last boot left them. Nothing
+        waits for what comes up, and no snapshot is used or taken.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        store = self.folder / VARIABLES
+        return self._launch(restored=False, variables=store if store.exists() else None)
+
+    def await_ready(self) -> None:
+        """Wait until the system in it answers."""
+        with self._stopped_on_error():
+            self._await_ssh(self.kernel.vm_boot_limit)
+
+    def await_off(self, limit: float) -> None:
+        """Wait until it has powered off, or has begun to start anew: no VM of the lab does so by itself."""
+        _await(lambda: self.state is None, limit, f"VM {self.kernel.id} does not power off; its console is {self.console}")
 
     def restore(self) -> VmState:
         """Throw the VM away and bring back the state right after its boot."""
@@ -111,7 +146,10 @@ class Vm:
 
     def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
         """Run one command in the guest over a connection of its own."""
-        command = ["ssh", "-F", str(self.ssh_config), *SSH_PROBE, self.kernel.id, *words]
+        return self._ssh(*APART, self.kernel.id, *words, limit=limit)
+
+    def _ssh(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+        command = ["ssh", "-F", str(self.ssh_config), *PROBE, *words]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit)
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -143,42 +181,56 @@ class Vm:
         accel = accelerator(kernel, self.image)
         # TCG keeps as much translated code as it may: 32 MiB holds what a guest uses after its boot.
         accel_argument = "tcg,thread=multi,tb-size=64" if accel == "tcg" else accel
-        cmdline = f"console={kernel.vm_console} {CMDLINE} {kernel.vm_cmdline}".rstrip()
+        writes = "snapshot=on" if kernel.vm_root_writable else "readonly=on"
         return [
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", cmdline),
-            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,readonly=on"),
-            *("-device", "virtio-blk-pci,drive=root"),
-            *("-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
+            *self._starter(),
+            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,{writes}"),
+            *(word for device in kernel.vm_devices for word in ("-device", device)),
+            *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
         ]
 
+    def _starter(self) -> list[str]:
+        """What starts the kernel: a disk with its boot loader, or QEMU."""
+        if self.loader:
+            drive = f"if=none,id=loader,format=raw,readonly=on,file=fat:{self.loader}"
+            return ["-drive", drive, "-device", "virtio-blk-pci,drive=loader,bootindex=0"]
+        board = ["-dtb", str(self.image.dtb)] if self.kernel.vm_dtb else []
+        return ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", self.cmdline, *board]
+
+    @property
+    def cmdline(self) -> str:
+        """The kernel's command line."""
+        return f"console={self.kernel.vm_console} {CMDLINE} {self.kernel.vm_cmdline}".rstrip()
+
     def _runtime_arguments(self) -> list[str]:
-        """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing."""
+        """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing.
+
+        Through the socket `qtest` a test drives and watches the machine's wires from outside (QEMU's qtest line protocol).
+        """
+        unused = ("-serial", "null") * self.kernel.vm_serial
         return [
             *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
+            *("-chardev", f"file,id=console,path={self.console},append=on", *unused, "-serial", "chardev:console"),
             *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
+            *("-qtest", f"unix:{self.folder}/qtest,server=on,wait=off", "-qtest-log", "/dev/null"),
             *("-pidfile", str(self.folder / "pid"), "-daemonize"),
         ]
 
     def _snapshot(self) -> Path:
         key = digest(
             *self._arguments(),
+            WARM_UP,
             qemu_version(self.kernel.vm_qemu),
-            self.certificate.read_bytes() if self.certificate else b"",
-            self.kernel.vm_firmware,
+            self.firmware.key if self.firmware else "",
         )
         return cache_dir() / "snapshots" / f"{self.kernel.id}-{key}"
 
     def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
-        qemu = shutil.which(self.kernel.vm_qemu)
-        if not qemu:
-            raise LabError(
-                f"kernel {self.kernel.id}: no {self.kernel.vm_qemu} on this machine; install it, or leave the kernel out"
-            )
-        flash = firmware.arguments(self.kernel, self.folder, self.certificate, variables)
+        qemu = emulated_by(self.kernel)
+        flash = self.firmware.arguments(self.folder, variables) if self.firmware else []
         command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
         if answer.returncode:
@@ -190,8 +242,12 @@ class Vm:
             _end(pid, self.folder)
             raise
         state = VmState(pid=pid, port=port, accel=accelerator(self.kernel, self.image), restored=restored)
-        write_aside(self.folder / "vm.json", state.model_dump_json())
         self._write_ssh_files(state.port)
+        return self._note(state)
+
+    def _note(self, state: VmState, **news: float) -> VmState:
+        state = state.model_copy(update=news)
+        write_aside(self.folder / "vm.json", state.model_dump_json())
         return state
 
     def _ssh_port(self) -> int:
@@ -225,14 +281,17 @@ class Vm:
         lines = "".join(f"  {key} {value}\n" for key, value in options.items())
         write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
 
-    def _await_ssh(self, limit: float) -> None:
-        """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself."""
+    def _await_ssh(self, limit: float, options: tuple[str, ...] = ()) -> None:
+        """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself.
+
+        The connection stays open for those who come next, unless the options say otherwise: it costs an emulated guest a second.
+        """
 
         def answers() -> bool:
             if self.state is None:
                 raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
             try:
-                return self.ssh("true", limit=limit).returncode == 0
+                return self._ssh(*options, self.kernel.id, "true", limit=limit).returncode == 0
             except subprocess.TimeoutExpired:
                 return False
 
@@ -240,16 +299,20 @@ class Vm:
 
     def _warm_up(self) -> None:
         """Have the guest read what every test needs, so that the snapshot holds it in its page cache."""
-        self.ssh("python3 -c pass; modprobe -n -q loop; lsmod >/dev/null; sync", limit=60)
+        self.ssh(WARM_UP, limit=60)
 
-    def _save(self, snapshot: Path) -> None:
-        with filled(snapshot) as folder:
+    def _save(self, snapshot: Path, state: VmState) -> None:
+        """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
+        with suppress(_UnsavableError), filled(snapshot) as folder:
+            write_aside(folder / BOOTED, state.model_dump_json())
             self._with_qmp(lambda client: _migrate(client, f"exec:zstd -q -1 > {folder}/state.zst"))
-            if (self.folder / firmware.VARIABLES).exists():
-                shutil.copyfile(self.folder / firmware.VARIABLES, folder / firmware.VARIABLES)
+            if self.firmware:
+                shutil.copyfile(self.folder / VARIABLES, folder / VARIABLES)
 
     def _restore(self, snapshot: Path) -> VmState:
-        variables = snapshot / firmware.VARIABLES
+        variables = snapshot / VARIABLES
+        booted = VmState.model_validate_json((snapshot / BOOTED).read_text())
+        started = time.monotonic()
         state = self._launch(
             restored=True,
             extra=("-incoming", f"exec:zstd -q -dc {snapshot}/state.zst"),
@@ -258,7 +321,7 @@ class Vm:
         with self._stopped_on_error():
             self._with_qmp(_resume)
             self._await_ssh(RESTORE_LIMIT * self.kernel.vm_patience)
-        return state
+        return self._note(state, seconds=time.monotonic() - started, boot_seconds=booted.boot_seconds)
 
     @contextmanager
     def _stopped_on_error(self) -> Iterator[None]:
@@ -269,11 +332,20 @@ class Vm:
             raise
 
 
+class _UnsavableError(Exception):
+    """QEMU knows that it cannot save this machine: its model has a device without that ability."""
+
+
 async def _migrate(client: QMPClient, uri: str) -> None:
     await client.execute("stop")
-    await client.execute("migrate", {"uri": uri})
-    await _migration_end(client, "save a snapshot")
-    await client.execute("cont")
+    try:
+        await client.execute("migrate", {"uri": uri})
+    except ExecuteError as problem:
+        raise _UnsavableError(str(problem)) from problem
+    else:
+        await _migration_end(client, "save a snapshot")
+    finally:
+        await client.execute("cont")
 
 
 async def _resume(client: QMPClient) -> None:
@@ -298,6 +370,16 @@ async def _migration_end(client: QMPClient, what: str) -> None:
             return
         await asyncio.sleep(0.02)
     raise LabError(f"QEMU did not {what} within {SAVE_LIMIT:.0f} s")
+
+
+def emulated_by(kernel: Kernel) -> str:
+    """The path of the QEMU that a kernel's machine needs. LabError where this machine does not have it."""
+    qemu = shutil.which(kernel.vm_qemu)
+    if not qemu:
+        raise LabError(
+            f"kernel {kernel.id}: no {kernel.vm_qemu} on this machine; run `make setup`, install it, or leave the kernel out"
+        )
+    return qemu
 
 
 def runtime_dir() -> Path:

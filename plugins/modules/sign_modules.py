@@ -18,7 +18,7 @@ options:
     elements: path
     default: []
   private_key:
-    description: PEM file of the private key, mode 0600.
+    description: PEM file of the private key, mode 0600, or a C(pkcs11:) URI of one in a token of the controller.
     type: path
   certificate:
     description: PEM file of its certificate. With O(detached), PEM or DER, and no private key is needed.
@@ -30,7 +30,7 @@ options:
     description: Its certificate (PEM).
     type: str
   passphrase:
-    description: Of the private key.
+    description: Of the private key, or the PIN of its token.
     type: str
   digest:
     description: The kernel's CONFIG_MODULE_SIG_HASH.
@@ -88,20 +88,20 @@ def main() -> None:
         mutually_exclusive=[("private_key", "private_key_content", "detached")],
         required_by={"private_key": "certificate", "detached": "certificate"},
     )
-    from kmodlab import signing
+    from kmodlab import keys, signing
     from kmodlab.errors import LabError
 
     given = module.params
     files = [Path(each) for each in given["files"]]
     try:
         if given["detached"]:
-            der = signing.certificate_file(Path(given["certificate"]))
-            signed = signing.attach_all(files, Path(given["detached"]), der)
+            der = keys.certificate_file(Path(given["certificate"]))
+            signed = signing.attach(files, Path(given["detached"]), der)
         else:
             with tempfile.TemporaryDirectory(prefix="kmodlab-key-") as folder:
                 key = _key(given, Path(folder))
                 der, signed = key.der, signing.sign_here(files, key, given["digest"])
-        if warning := signing.expiry_warning(der):
+        if warning := keys.expiry_warning(der):
             module.warn(warning)
     except LabError as problem:
         module.fail_json(msg=str(problem))
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _key(given: dict[str, Any], folder: Path) -> Any:
-    from kmodlab import signing
+    from kmodlab import keys
 
     if given["private_key_content"]:
         private, certificate = folder / "private.key", folder / "certificate.pem"
@@ -117,10 +117,10 @@ def _key(given: dict[str, Any], folder: Path) -> Any:
             file.write(given["private_key_content"])
         certificate.write_text(given["certificate_content"])
     elif given["private_key"]:
-        private, certificate = Path(given["private_key"]), Path(given["certificate"])
+        private, certificate = given["private_key"], Path(given["certificate"])
     else:
-        return signing.chosen_key()
-    return signing.users_key(private, certificate, given["passphrase"])
+        return keys.chosen_key()
+    return keys.users_key(private, certificate, given["passphrase"])
 
 
 if __name__ == "__main__":

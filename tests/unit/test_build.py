@@ -1,8 +1,10 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from kmodlab.build import failed_modules, failure_reason, split_log
+from kmodlab import sandbox
+from kmodlab.build import build, failed_modules, failure_reason, split_log
 from kmodlab.modules import SourceModule
 
 
@@ -59,3 +61,23 @@ WARNING: modpost: something of nobody's
 )
 def test_the_reason_is_the_compilers_own_first_line(log: str, reason: str) -> None:
     assert failure_reason(log, "two") == reason
+
+
+@pytest.mark.parametrize(("cross", "word"), [("aarch64-linux-gnu-", ["CROSS_COMPILE=aarch64-linux-gnu-"]), ("", [])])
+def test_kbuild_is_told_of_another_architecture_and_of_no_other(
+    cross: str, word: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(root: Path, command: list[str], *, work: Path, limit: float) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1, "make: *** not today", "")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/Makefile").write_text("obj-m := two.o\n")
+    answer = build(tmp_path, "root", "6.12", [SourceModule("two", tmp_path / "src", ("two",))], cross=cross)
+    assert not answer["two"].built.ok and answer["two"].built.reason == "make: *** not today"
+    (command,) = commands
+    assert [each for each in command if each.startswith("CROSS_COMPILE=")] == word and command[-1] == "modules"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from own_key import openssl, renewed
 
 from kmodlab.cache import REPOSITORY, cache_dir
 
@@ -83,6 +84,63 @@ def test_a_second_run_at_the_same_time(modules: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(modules: Path) -> None:
     refused(kmodlab("matrix", "--modules", str(modules), XDG_CACHE_HOME="/proc/nowhere"), "/proc/nowhere", "XDG_CACHE_HOME")
+
+
+def own(tmp_path: Path) -> dict[str, str]:
+    private, pem = openssl(tmp_path)
+    return {"KMODLAB_SIGNING_KEY": str(private), "KMODLAB_SIGNING_CERTIFICATE": str(pem)}
+
+
+def test_a_signing_key_without_its_certificate(modules: Path, tmp_path: Path) -> None:
+    refused(
+        kmodlab("matrix", "--modules", str(modules), KMODLAB_SIGNING_KEY=str(tmp_path)), "KMODLAB_SIGNING_CERTIFICATE", "set both"
+    )
+
+
+def test_a_signing_key_that_does_not_match(modules: Path, tmp_path: Path) -> None:
+    given = own(tmp_path)
+    openssl(tmp_path, name="other")
+    given["KMODLAB_SIGNING_CERTIFICATE"] = str(tmp_path / "other.pem")
+    refused(kmodlab("matrix", "--modules", str(modules), **given), "own.key", "does not match", "other.pem")
+
+
+def test_a_signing_key_that_others_can_read(modules: Path, tmp_path: Path) -> None:
+    given = own(tmp_path)
+    (tmp_path / "own.key").chmod(0o644)
+    refused(kmodlab("matrix", "--modules", str(modules), **given), "own.key", "chmod 600")
+
+
+def test_a_wrong_passphrase_is_not_repeated(modules: Path, tmp_path: Path) -> None:
+    openssl(tmp_path, "-passout", "pass:right")
+    given = {"KMODLAB_SIGNING_KEY": str(tmp_path / "own.key"), "KMODLAB_SIGNING_CERTIFICATE": str(tmp_path / "own.pem")}
+    given["KMODLAB_SIGNING_PASSPHRASE"] = words = "sesame"  # noqa: S105 a wrong one
+    answer = kmodlab("matrix", "--modules", str(modules), **given)
+    refused(answer, "own.key", "passphrase is wrong")
+    assert words not in answer.stdout + answer.stderr
+
+
+def test_an_expired_certificate(modules: Path, tmp_path: Path) -> None:
+    given = own(tmp_path)
+    renewed(tmp_path / "own.key", tmp_path / "own.pem", -30, -1)
+    refused(kmodlab("matrix", "--modules", str(modules), **given), "own.pem", "expired on", "make a new key")
+
+
+def test_a_certificate_that_soon_ends_is_warned_of(modules: Path, tmp_path: Path) -> None:
+    given = own(tmp_path)
+    renewed(tmp_path / "own.key", tmp_path / "own.pem", -30, 29)
+    answer = kmodlab("matrix", "--kernels", "4.4", "--modules", str(modules), **given)
+    refused(answer, "'4.4'")
+    assert "warning: certificate" in answer.stdout
+    assert "29 days" in answer.stdout
+
+
+def test_a_token_that_is_not_there(modules: Path, tmp_path: Path) -> None:
+    given = {**own(tmp_path), "KMODLAB_SIGNING_KEY": "pkcs11:token=nobody;object=none"}
+    refused(kmodlab("matrix", "--modules", str(modules), **given), "pkcs11:token=nobody;object=none")
+
+
+def test_a_kernel_that_has_no_secure_boot(modules: Path, tmp_path: Path) -> None:
+    refused(kmodlab("matrix", "--secureboot", "--kernels", "6.12-armhf", "--modules", str(modules)), "6.12-armhf")
 
 
 def test_a_report_of_no_run(tmp_path: Path) -> None:

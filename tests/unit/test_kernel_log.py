@@ -204,3 +204,28 @@ class TestFollow:
         for waiter in waiters:
             waiter.join(10)
         assert found == {n: n for n in range(8)}
+
+
+class TestCutRecords:
+    """As 6.12 was seen to give them: a text of many escapes fills 2,048 bytes, and no newline is left for its end."""
+
+    @staticmethod
+    def cut(seq: int) -> bytes:
+        return line(seq, r"\x5c" * 1024)[:2048]
+
+    def test_records_on_one_line_are_told_apart(self) -> None:
+        log = KernelLog()
+        log.feed(line(1, "before") + self.cut(2) + self.cut(3) + line(4, "after"))
+        assert [record.seq for record in log.since(-1)] == [1, 2, 3, 4]
+        assert log.gaps == []
+        assert log.since(3)[0].text == "after"
+
+    def test_a_text_that_looks_like_a_record_is_none(self) -> None:
+        log = KernelLog()
+        log.feed(line(1, "x" * 2100 + "6,2,2000,-;faked"))
+        assert [record.seq for record in log.since(-1)] == [1]
+
+    def test_what_is_lost_is_a_gap_still(self) -> None:
+        log = KernelLog()
+        log.feed(self.cut(2) + line(4, "after"))
+        assert [gap.after for gap in log.gaps] == [2]

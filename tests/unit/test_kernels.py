@@ -82,6 +82,11 @@ def test_a_broken_inventory_names_file_host_and_key(tmp_path: Path, old: str, ne
         load_inventory(path)
 
 
+def test_only_another_architecture_is_compiled_for_across(inventory: dict[str, Kernel]) -> None:
+    assert inventory["6.12-arm64"].cross == "aarch64-linux-gnu-" and inventory["6.12-arm64"].foreign
+    assert inventory["6.12-x86_64"].cross == "" and not inventory["6.12-x86_64"].foreign
+
+
 def test_every_source_is_bound_to_debians_keyring(inventory: dict[str, Kernel]) -> None:
     lines = sources(inventory["6.1-x86_64"], "http://main", "http://security")
     assert all(f"[signed-by={kernels.KEYRING}]" in line for line in lines)
@@ -107,8 +112,13 @@ def test_the_environment_chooses_the_mirror(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_projects_own_inventory_holds_the_fleet_it_promises() -> None:
-    assert {"5.10-x86_64", "6.1-x86_64", "6.12-x86_64", "7.3-x86_64"} <= set(default_fleet()) <= set(load_inventory())
+    promised = {"5.10-x86_64", "6.1-x86_64", "6.12-x86_64", "7.3-x86_64", "6.12-arm64"}
+    assert promised <= set(default_fleet()) <= set(load_inventory())
     assert {"7.2-x86_64", "6.12-rt-x86_64"} <= set(load_inventory())
+    for line in ("5.10", "6.1", "6.12", "7.3"):
+        assert load_inventory()[f"{line}-arm64"].kernel_arch == "arm64"
+    for name in ("6.1-armhf", "6.12-armhf", "6.12-sabrelite-armhf"):
+        assert load_inventory()[name].kernel_arch == "armhf"
 
 
 SOURCE = """

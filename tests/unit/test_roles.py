@@ -64,3 +64,18 @@ def test_build_toolchain_reads_the_compiler_from_every_form_of_the_headers(line:
     auto_conf = f"CONFIG_64BIT=y\n{line}\nCONFIG_GCC_VERSION=120200\n"
     answer = subprocess.run(["sed", "-n", script], input=auto_conf, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == compiler
+
+
+@pytest.mark.parametrize(
+    ("index", "packed"),
+    [
+        ("kernel/a/b.ko: kernel/a/c.ko\n", ""),
+        ("kernel/a/b.ko.xz: kernel/a/c.ko.xz\n", "xz"),
+        ("updates/kmodlab/hello-1.ko:\nkernel/a/b.ko.zst:\nkernel/a/c.ko.zst:\n", "zst"),
+    ],
+)
+def test_module_deploy_packs_as_the_kernels_own_modules_are(index: str, packed: str) -> None:
+    tasks = yaml.safe_load((ROLES / "module_deploy/tasks/main.yml").read_text())
+    (script,) = (task["ansible.builtin.command"]["argv"][2] for task in tasks if "modules.dep" in str(task))
+    answer = subprocess.run(["sed", "-n", script], input=index, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == packed

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
+from own_key import certificate
 
-from kmodlab import secureboot, signing
+from kmodlab import firmware, keys, secureboot
 from kmodlab.errors import LabError
+from kmodlab.firmware import Build, Firmware
 from kmodlab.images import BootImage
 from kmodlab.kernels import Kernel, load_inventory
-from kmodlab.secureboot import SecureVm, secure_kernel, signed_image
+from kmodlab.keys import SigningKey
+from kmodlab.secureboot import PLATFORMS, secure_firmware, secure_kernel, signed_image
 
-
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+BUILD = PLATFORMS["x86_64"].build
+needs_ovmf = pytest.mark.skipif(not BUILD.code.exists(), reason=f"{BUILD.code} is missing: install ovmf")
 
 
 @pytest.fixture
@@ -27,34 +26,97 @@ def kernel() -> Kernel:
     return load_inventory()["6.12-x86_64"]
 
 
-@pytest.mark.skipif(not secureboot.CODE.exists(), reason=f"{secureboot.CODE} is missing: install ovmf")
-def test_the_firmware_trusts_what_it_was_given_and_forbids_the_rest(kernel: Kernel, tmp_path: Path) -> None:
-    other = signing.lab_key(tmp_path / "other", "rsa-2048")
-    own = signing.lab_key()
-    image = BootImage(tmp_path)
-    digest = "ab" * 32
-    vm = SecureVm(secure_kernel(kernel), image, tmp_path, tmp_path / "log", own.certificate, (other.certificate,), (digest,))
-    vm._enrol()
-    tool = Path(sys.executable).parent / "virt-fw-vars"
-    command = [str(tool), "--input", str(tmp_path / "variables.fd"), "--print", "--verbose", "--hashes"]
+def variables(made: Firmware, folder: Path) -> dict[str, str]:
+    """What the variable store of a new VM says, by variable."""
+    made.arguments(folder)
+    command = [str(firmware.TOOL), "--input", str(folder / firmware.VARIABLES), "--print", "--verbose", "--hashes"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    db = said[said.index("name=db ") : said.index("name=dbx ")]
-    for key in (own, other, signing.kernel_key()):
-        assert x509.load_pem_x509_certificate(key.certificate.read_bytes()).subject.rfc4514_string() in db
-    assert digest in said[said.index("name=dbx ") :]
-    assert "SecureBootEnable" in said
+    parts = said.split("name=")[1:]
+    return {part.split()[0]: part for part in parts}
 
 
-def test_only_x86_64_has_secure_boot_here(kernel: Kernel) -> None:
-    board = kernel.model_copy(update={"id": "6.12-arm64", "kernel_arch": "arm64"})
-    with pytest.raises(LabError, match=r"6\.12-arm64: Secure Boot is for x86_64 kernels only"):
+def subject(key: SigningKey) -> str:
+    return certificate(key.certificate).subject.rfc4514_string()
+
+
+@needs_ovmf
+def test_the_firmware_trusts_what_it_was_given_and_forbids_the_rest(kernel: Kernel, tmp_path: Path) -> None:
+    own, other, revoked = keys.lab_key(), keys.lab_key(tmp_path / "2", "rsa-2048"), keys.lab_key(tmp_path / "3", "rsa-2048")
+    made = secure_firmware(kernel, [own.certificate, other.certificate], ["ab" * 32, revoked.certificate])
+    found = variables(made, tmp_path)
+    assert all(subject(key) in found["db"] for key in (own, other, keys.kernel_key()))
+    assert subject(revoked) not in found["db"]
+    assert "ab" * 32 in found["dbx"]
+    assert subject(revoked) in found["dbx"]
+    assert subject(keys.kernel_key()) in found["PK"]
+    assert "SecureBootEnable" in found
+
+
+@needs_ovmf
+def test_a_machine_as_people_have_it_trusts_shims_maker(tmp_path: Path) -> None:
+    found = variables(Firmware(BUILD, vendors=("ms-uefi",), platform=keys.kernel_key().certificate), tmp_path)
+    assert "Microsoft" in found["db"]
+    assert "kmodlab" not in found["db"]
+
+
+@needs_ovmf
+def test_ordinary_firmware_knows_the_labs_key_and_refuses_nothing(kernel: Kernel, tmp_path: Path) -> None:
+    made = firmware.ordinary(kernel, keys.lab_key().certificate)
+    assert made
+    found = variables(made, tmp_path)
+    assert subject(keys.lab_key()) in found["db"]
+    assert "PK" not in found
+    assert firmware.ordinary(kernel.model_copy(update={"vm_firmware": "none"}), None) is None
+
+
+@needs_ovmf
+def test_variables_of_an_earlier_boot_are_kept(tmp_path: Path) -> None:
+    made = Firmware(BUILD)
+    (tmp_path / firmware.VARIABLES).write_text("of the last boot")
+    made.arguments(tmp_path, tmp_path / firmware.VARIABLES)
+    assert (tmp_path / firmware.VARIABLES).read_text() == "of the last boot"
+    (tmp_path / "snapshot").write_text("of a snapshot")
+    made.arguments(tmp_path, tmp_path / "snapshot")
+    assert (tmp_path / firmware.VARIABLES).read_text() == "of a snapshot"
+
+
+def test_whatever_the_firmware_starts_with_decides_which_snapshot_is_taken(kernel: Kernel, tmp_path: Path) -> None:
+    one, two = keys.lab_key(tmp_path / "1", "rsa-2048").certificate, keys.lab_key(tmp_path / "2", "rsa-2048").certificate
+    made = [secure_firmware(kernel, *each) for each in ([[one]], [[two]], [[one, two]], [[one], [two]], [[one], ["ab" * 32]])]
+    made += [replace(made[0], platform=None), replace(made[0], vendors=("ms-uefi",))]
+    assert len({each.key for each in made}) == len(made)
+
+
+@needs_ovmf
+def test_a_broken_certificate_is_said_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    with pytest.raises(LabError, match="virt-fw-vars cannot enrol: ") as problem:
+        Firmware(BUILD, db=(broken,)).arguments(tmp_path)
+    assert "\n" not in str(problem.value)
+
+
+@needs_ovmf
+def test_a_missing_tool_is_named_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firmware, "TOOL", tmp_path / "virt-fw-vars")
+    with pytest.raises(LabError, match="virt-fw-vars is missing: run `make setup`"):
+        Firmware(BUILD, vendors=("ms-uefi",)).arguments(tmp_path)
+
+
+def test_a_kernel_of_an_architecture_without_it_is_named(kernel: Kernel) -> None:
+    board = kernel.model_copy(update={"id": "6.12-armhf", "kernel_arch": "armhf"})
+    with pytest.raises(LabError, match=r"6\.12-armhf: Secure Boot is for .*x86_64.* kernels only; leave it out"):
         secure_kernel(board)
 
 
-def test_missing_firmware_is_named_with_its_package(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secureboot, "CODE", Path("/nowhere/OVMF_CODE.fd"))
-    with pytest.raises(LabError, match=r"6\.12-x86_64: /nowhere/OVMF_CODE\.fd is missing: install the package ovmf"):
+def test_missing_firmware_is_named_with_its_package(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = Build("ovmf", Path("/nowhere/OVMF_CODE.fd"), BUILD.template)
+    monkeypatch.setitem(secureboot.PLATFORMS, "x86_64", replace(PLATFORMS["x86_64"], build=gone))
+    with pytest.raises(LabError, match=r"/nowhere/OVMF_CODE\.fd is missing: install the package ovmf"):
         secure_kernel(kernel)
+    with pytest.raises(LabError, match="install the package ovmf"):
+        Firmware(gone).arguments(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kernel_that_cannot_be_signed_is_said_and_nothing_is_left(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from kmodlab import signature, signing
+from kmodlab import signature
+from kmodlab.keys import Algorithm, SigningKey, lab_key
 from kmodlab.signature import MAGIC, SignatureError, attached, read_signature, stripped, verify
-from kmodlab.signing import SigningKey
 
 MODULE = b"\x7fELF" + bytes(range(256)) * 8
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SigningKey]:
-    def one(name: str, algorithm: signing.Algorithm) -> SigningKey:
-        return signing.lab_key(tmp_path_factory.mktemp(name), algorithm)
+    def one(name: str, algorithm: Algorithm) -> SigningKey:
+        return lab_key(tmp_path_factory.mktemp(name), algorithm)
 
     return {
         "rsa": one("rsa", "rsa-2048"),
@@ -54,24 +54,24 @@ def ko(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["rsa", "ecdsa"])
 def test_a_good_signature_names_its_signer_and_digest(keys: dict[str, SigningKey], ko: Path, name: str, digest: str) -> None:
     ko.write_bytes(signed(keys[name], digest=digest))
-    found = read_signature(ko)
+    found = read_signature(ko.read_bytes())
     assert found
     assert found.digest == digest
     assert found.serial == certificate(keys[name]).serial_number
     assert "kmodlab module signing key" in found.signer
     assert found.signed == MODULE
-    verify(ko, certificate(keys[name]))
+    verify(ko.read_bytes(), certificate(keys[name]))
 
 
 def test_a_signer_named_by_its_key_identifier_is_found_too(keys: dict[str, SigningKey], ko: Path) -> None:
     ko.write_bytes(signed(keys["rsa"], "-keyid"))
-    found = read_signature(ko)
+    found = read_signature(ko.read_bytes())
     assert found
     assert found.key_id
     assert found.issuer is None
-    verify(ko, certificate(keys["rsa"]))
+    verify(ko.read_bytes(), certificate(keys["rsa"]))
     with pytest.raises(SignatureError, match="another key"):
-        verify(ko, certificate(keys["stranger"]))
+        verify(ko.read_bytes(), certificate(keys["stranger"]))
 
 
 def test_an_issuer_in_several_parts_and_text_types_is_compared_as_a_whole(tmp_path: Path, ko: Path) -> None:
@@ -81,23 +81,23 @@ def test_an_issuer_in_several_parts_and_text_types_is_compared_as_a_whole(tmp_pa
     subprocess.run([*command, "-keyout", str(private), "-out", str(pem)], capture_output=True, check=True)
     key = SigningKey(private, pem, pem)
     ko.write_bytes(signed(key))
-    verify(ko, certificate(key))
-    found = read_signature(ko)
+    verify(ko.read_bytes(), certificate(key))
+    found = read_signature(ko.read_bytes())
     assert found
     assert "NL, A school, modules of a classroom" in found.signer
 
 
 def test_an_unsigned_module_has_no_signature(keys: dict[str, SigningKey], ko: Path) -> None:
     ko.write_bytes(MODULE)
-    assert read_signature(ko) is None
+    assert read_signature(ko.read_bytes()) is None
     with pytest.raises(SignatureError, match="not signed"):
-        verify(ko, certificate(keys["rsa"]))
+        verify(ko.read_bytes(), certificate(keys["rsa"]))
 
 
 def test_a_strangers_signature_is_refused_and_he_is_named(keys: dict[str, SigningKey], ko: Path) -> None:
     ko.write_bytes(signed(keys["stranger"]))
     with pytest.raises(SignatureError, match=f"another key.*{certificate(keys['stranger']).serial_number:x}"):
-        verify(ko, certificate(keys["rsa"]))
+        verify(ko.read_bytes(), certificate(keys["rsa"]))
 
 
 def test_a_stranger_under_our_name_is_refused(keys: dict[str, SigningKey], ko: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_stranger_under_our_name_is_refused(keys: dict[str, SigningKey], ko: P
     )
     ko.write_bytes(signed(SigningKey(keys["stranger"].private, forged, forged)))
     with pytest.raises(SignatureError, match="does not match"):
-        verify(ko, ours)
+        verify(ko.read_bytes(), ours)
 
 
 @pytest.mark.parametrize("name", ["rsa", "ecdsa"])
@@ -123,7 +123,7 @@ def test_one_changed_byte_anywhere_is_refused(keys: dict[str, SigningKey], ko: P
     for position in [*range(0, len(MODULE), 97), *range(len(MODULE), len(good))]:
         ko.write_bytes(good[:position] + bytes([good[position] ^ 0x21]) + good[position + 1 :])
         try:
-            verify(ko, ours)
+            verify(ko.read_bytes(), ours)
         except SignatureError:
             continue
         accepted.append(position - len(MODULE))
@@ -137,12 +137,12 @@ def test_a_truncated_module_is_never_accepted(keys: dict[str, SigningKey], ko: P
     for length in range(len(MODULE) - 8, len(good)):
         ko.write_bytes(good[:length])
         with pytest.raises(SignatureError):
-            verify(ko, ours)
+            verify(ko.read_bytes(), ours)
 
 
 def test_garbage_after_the_magic_makes_it_unsigned(keys: dict[str, SigningKey], ko: Path) -> None:
     ko.write_bytes(signed(keys["rsa"]) + b"\0")
-    assert read_signature(ko) is None
+    assert read_signature(ko.read_bytes()) is None
 
 
 @pytest.mark.parametrize(
@@ -159,20 +159,20 @@ def test_garbage_after_the_magic_makes_it_unsigned(keys: dict[str, SigningKey], 
 def test_a_broken_trailer_is_an_error_that_says_so(ko: Path, tail: bytes, reason: str) -> None:
     ko.write_bytes(MODULE + tail)
     with pytest.raises(SignatureError, match=reason):
-        read_signature(ko)
+        read_signature(ko.read_bytes())
 
 
 def test_two_signers_or_signed_attributes_are_not_what_sign_file_makes(keys: dict[str, SigningKey], ko: Path) -> None:
     other = keys["stranger"]
     ko.write_bytes(signed(keys["rsa"], "-signer", str(other.certificate), "-inkey", str(other.private)))
     with pytest.raises(SignatureError, match="2 signers"):
-        read_signature(ko)
+        read_signature(ko.read_bytes())
     command = ["openssl", "cms", "-sign", "-binary", "-nocerts", "-outform", "DER", "-md", "sha256"]
     keyed = [*command, "-signer", str(keys["rsa"].certificate), "-inkey", str(keys["rsa"].private)]
     message = subprocess.run(keyed, input=MODULE, capture_output=True, check=True).stdout
     ko.write_bytes(attached(MODULE, message))
     with pytest.raises(SignatureError, match="attributes"):
-        read_signature(ko)
+        read_signature(ko.read_bytes())
 
 
 def test_stripping_takes_off_every_signature(keys: dict[str, SigningKey]) -> None:

@@ -1,0 +1,75 @@
+"""The machine and the person at its keyboard: `keyboard.py start FOLDER`, `keyboard.py confirm FOLDER REQUEST PASSWORD`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+from kmodlab import build, images
+from kmodlab.cache import REPOSITORY
+from kmodlab.errors import LabError
+from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
+from kmodlab.machine import machine
+from kmodlab.modules import discover
+from kmodlab.shim import Person, shim_vm
+from kmodlab.vm import Vm
+
+KERNEL = "6.12-x86_64"
+MODULES = ("hello-2", "startstop")
+OFF_LIMIT = 30.0
+EFIVARS = "modprobe -q efivarfs; busybox mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
+"""What every distribution's init does, and the lab's does not."""
+
+
+def start(folder: str) -> None:
+    vm = shim_vm(machine(KERNEL, Path(folder)))
+    vm.power_on()
+    vm.await_ready()
+    _ssh(vm, f"{EFIVARS} && tar -x -C /run", _unsigned())
+
+
+def confirm(folder: str, request: str, password: str) -> None:
+    """Reboot, play the person, and let the machine come up. As its root is in memory, the modules are kept meanwhile."""
+    vm = shim_vm(machine(KERNEL, Path(folder)))
+    kept = _ssh(vm, "tar -c -C /run built")
+    vm.ssh("sync; busybox poweroff -f")
+    vm.await_off(OFF_LIMIT)
+    person = Person(vm, seen=vm.console.stat().st_size)
+    vm.power_on()
+    person.confirm(request, password)
+    vm.power_on()
+    vm.await_ready()
+    _ssh(vm, f"{EFIVARS} && tar -x -C /run", kept)
+
+
+def _ssh(vm: Vm, script: str, stdin: bytes = b"") -> bytes:
+    command = ["ssh", "-F", str(vm.ssh_config), vm.kernel.id, "--", script]
+    answer = subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
+    if answer.returncode:
+        raise LabError(f"{script}: {answer.stderr.decode(errors='replace').strip()}")
+    return answer.stdout
+
+
+def _unsigned() -> bytes:
+    """The modules as they were built, in a tar."""
+    (kernel,) = select([KERNEL], load_inventory(), default_fleet())
+    resolved = resolve([kernel])[kernel.id]
+    if not isinstance(resolved, Resolved):
+        raise resolved
+    root, key = images.build_root(resolved), images.image_key(resolved, "build")
+    sources = [each for each in discover(REPOSITORY / "examples") if each.name in MODULES]
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for result in build.build(root, key, resolved.release, sources).values():
+            tar.add(result.ko, arcname=f"built/{result.ko.name}")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        {"start": start, "confirm": confirm}[sys.argv[1]](*sys.argv[2:])
+    except LabError as problem:
+        sys.exit(f"enrolment: {problem}")

@@ -1,0 +1,11 @@
+"""Which kernels a run takes when none are named."""
+
+from kmodlab.kernels import load_inventory
+from kmodlab.lab import fleet
+
+
+def test_a_run_on_secure_boot_leaves_out_machines_without_uefi() -> None:
+    inventory = load_inventory()
+    assert "6.12-arm64" in fleet(inventory, secureboot=False)
+    secure = fleet(inventory, secureboot=True)
+    assert secure and all(inventory[name].vm_firmware == "ovmf" for name in secure)

@@ -1,0 +1,64 @@
+"""The machine that a kernel's data asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from kmodlab.errors import LabError
+from kmodlab.images import BootImage, image_key
+from kmodlab.kernels import Kernel, Resolved, load_inventory
+from kmodlab.vm import Vm, emulated_by
+
+
+@pytest.fixture(autouse=True)
+def _emulating(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMODLAB_ACCEL", "tcg")
+
+
+def arguments(kernel: str) -> str:
+    vm = Vm(load_inventory()[kernel], BootImage(Path("/image")), Path("/run/vm"), Path("/console"))
+    return " ".join([*vm._arguments(), *vm._runtime_arguments()])
+
+
+def test_a_plain_machine_has_its_root_and_its_network_on_pci() -> None:
+    words = arguments("6.12-x86_64")
+    assert "-device virtio-blk-pci,drive=root -device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci" in words
+    assert "-serial chardev:console" in words and "-serial null" not in words
+    assert "-dtb" not in words and "-net nic" not in words and "root.erofs,format=raw,readonly=on" in words
+
+
+def test_a_board_is_data() -> None:
+    words = arguments("6.12-sabrelite-armhf")
+    assert words.startswith("-machine sabrelite -accel tcg")
+    assert "-dtb /image/board.dtb" in words and "-device sd-card,drive=root" in words and "-net nic,netdev=net" in words
+    assert "-serial null -serial chardev:console" in words and "console=ttymxc1 " in words
+    assert "virtio" not in words and "root.erofs,format=raw,snapshot=on" in words
+
+
+@pytest.mark.parametrize("kernel", ["6.12-x86_64", "6.12-arm64", "6.12-sabrelite-armhf"])
+def test_every_machines_wires_can_be_reached_and_nothing_but_loopback_reaches_it(kernel: str) -> None:
+    words = arguments(kernel)
+    assert "-qtest unix:/run/vm/qtest,server=on,wait=off -qtest-log /dev/null" in words
+    assert "restrict=on,hostfwd=tcp:127.0.0.1:0-:22" in words
+
+
+def test_a_machine_without_that_qemu_says_which_is_missing() -> None:
+    kernel = load_inventory()["6.12-arm64"].model_copy(update={"vm_qemu": "qemu-system-nowhere"})
+    with pytest.raises(LabError, match=r"kernel 6.12-arm64: no qemu-system-nowhere on this machine; .*leave the kernel out"):
+        emulated_by(kernel)
+
+
+@pytest.mark.parametrize(
+    "news", [{"vm_root": "/dev/sda"}, {"vm_root_modules": ("ahci",)}, {"vm_net_modules": ("e1000",)}, {"vm_dtb": "other.dtb"}]
+)
+def test_a_board_with_other_drivers_gets_another_image(
+    news: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernel = load_inventory()["6.12-armhf"]
+
+    def key(of: Kernel) -> str:
+        return image_key(Resolved(kernel=of, release="6.12", version="1", sources=()), "boot")
+
+    assert key(kernel) == key(kernel.model_copy(update={"vm_memory": 1024})), "memory is the machine's, not the image's"
+    assert key(kernel) != key(kernel.model_copy(update=news))
