@@ -1,6 +1,6 @@
 """Load and unload a module very often, on all processors at once, and see that the kernel gets back all it gave.
 
-Memory is measured after each batch of loads, and only growth in nearly every batch counts: what the kernel keeps for itself, or
+Memory is measured after each batch of loads, and only growth in most batches counts: what the kernel keeps for itself, or
 gives back late, comes in steps. One object, one area or one page that is lost with each load is found.
 """
 
