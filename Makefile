@@ -4,6 +4,7 @@ MODULES ?= examples
 ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
+STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
 BOARDS ?=
@@ -11,7 +12,7 @@ BOARDS ?=
 run := .venv/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit integration molecule bench report clean distclean
+.PHONY: help setup matrix test lint unit integration molecule nightly bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -19,8 +20,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1, BOARDS=FILE
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 
@@ -31,6 +32,8 @@ lint: setup  ## style, types and data, without running anything
 	$(run)yamllint .
 	$(run)ansible-lint --offline -q
 	$(run)codespell
+	$(run)clang-format --dry-run --Werror --style=file:examples/.clang-format $$(find examples roles tests -name '*.[ch]')
+	$(run)kmodlab lint-c
 
 unit: setup  ## the fast tests, without a VM
 	$(run)pytest -q tests/unit
@@ -40,6 +43,10 @@ integration: setup  ## faulty modules on a real kernel: each must get its own tr
 
 molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureboot (KERNELS="6.12"), enrolment
 	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
+
+nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
+	@status=0; $(run)pytest -q tests/nightly || status=1; \
+	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(MODULES)" && exit $$status
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(MODULES)"

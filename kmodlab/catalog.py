@@ -134,6 +134,8 @@ class Module(_Entry):
     """What a host must offer."""
     limit: float = Field(default=30, gt=0)
     """Seconds that loading or unloading may take."""
+    one_cpu: Reason | None = None
+    """Why a stress test must load it on one processor only, where it must."""
     expect: list[Expectation] = []
 
     @field_validator("source", mode="before")

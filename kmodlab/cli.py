@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, keys, lab, report, signing
+from kmodlab import __version__, bench, keys, lab, lint_c, report, signing
 from kmodlab.board import INVENTORY
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
@@ -54,17 +54,30 @@ def main() -> None:
 
 @main.command()
 @click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
+@click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named.")
 @click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
 @click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
+@click.option(
+    "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
+)
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option(
     "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that KERNELS may name."
 )
 @click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
 def matrix(
-    kernels: str, modules: str, only: str, secureboot: bool, quick: bool, refresh: bool, boards: Path, reports: Path
+    kernels: str,
+    fleet: str,
+    modules: str,
+    only: str,
+    secureboot: bool,
+    quick: bool,
+    stress: int,
+    refresh: bool,
+    boards: Path,
+    reports: Path,
 ) -> None:
     """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
     _need_tools()
@@ -80,6 +93,8 @@ def matrix(
             secureboot=secureboot,
             quick=quick,
             boards=boards.absolute(),
+            stress=stress,
+            group=fleet,
         )
         _say_kernels(order)
         interrupted = _run_playbook(order)
@@ -102,6 +117,18 @@ def show_bench(kernels: str, modules: Path) -> None:
     """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
     _need_tools()
     bench.bench(kernels, modules, console)
+
+
+@main.command("lint-c")
+@click.option(
+    "--kernels", default="", help="As for matrix; those whose build root is there already, and 6.12 in any case, by default."
+)
+def lint_c_sources(kernels: str) -> None:
+    """Check the C sources with W=1 and sparse, in each kernel's build root."""
+    found = lint_c.lint_all(kernels)
+    for line in found:
+        console.print(line, markup=False, soft_wrap=True)
+    sys.exit(1 if found else 0)
 
 
 @main.command()

@@ -50,8 +50,9 @@ class Result:
 class Session:
     """A shell command that runs on the target while the test does other things."""
 
-    def __init__(self, process: subprocess.Popen[str], script: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], script: str, patience: float = 1.0) -> None:
         self._process = process
+        self._patience = patience
         self._script = script
         self._lines: Queue[str | None] = Queue()
         self._seen: list[str] = []
@@ -65,7 +66,7 @@ class Session:
 
     def expect(self, pattern: str, timeout: float = 10) -> str:
         """The next line that `pattern` is found in; AssertionError when it does not come."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * self._patience
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -92,7 +93,7 @@ class Session:
     def wait(self, timeout: float = 10) -> int:
         """Its exit status; AssertionError when it does not end."""
         try:
-            return self._process.wait(timeout)
+            return self._process.wait(timeout * self._patience)
         except subprocess.TimeoutExpired as problem:
             raise AssertionError(f"{self._script!r} did not end within {timeout} s; it printed {self._seen}") from problem
 
@@ -149,8 +150,9 @@ class Shell:
 class GuestLog:
     """The target's kernel log, followed from now on. Nothing in it is ever cleared, and nothing is missed."""
 
-    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
+    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]], patience: float = 1.0) -> None:
         self._connect = connect
+        self._patience = patience
         self._marks = itertools.count(time.monotonic_ns())
         self._kernel_log = KernelLog()
         self._process: subprocess.Popen[bytes] | None = None
@@ -174,7 +176,7 @@ class GuestLog:
             assert process.stdin
             process.stdin.write(f"{token}\n".encode())
             process.stdin.flush()
-            return self._kernel_log.wait_for(rf"{MARK} {token}$", -1, SYNC_LIMIT).seq
+            return self._kernel_log.wait_for(rf"{MARK} {token}$", -1, SYNC_LIMIT * self._patience).seq
         except (OSError, LogMissError) as problem:
             raise GuestLostError(f"the kernel log cannot be followed: {str(problem).splitlines()[0]}") from problem
 
@@ -195,7 +197,7 @@ class GuestLog:
         """Wait for a line; AssertionError when it does not come."""
         self._follow()
         try:
-            return self._kernel_log.wait_for(pattern, since, timeout)
+            return self._kernel_log.wait_for(pattern, since, timeout * self._patience)
         except LogEnded as problem:
             raise GuestLostError(str(problem).splitlines()[0]) from problem
         except LogMissError as problem:
@@ -218,6 +220,8 @@ class Guest:
     arch: str
     become: bool = False
     """SSH's user is not root, and becomes root by sudo, without a password."""
+    patience: float = 1.0
+    """By how much every limit that is given to it, or to its log and sessions, is longer: 1 is a distribution's kernel."""
     log: GuestLog = field(init=False)
     _shell: Shell = field(init=False)
     _release: str = ""
@@ -228,7 +232,7 @@ class Guest:
                 self.command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
 
-        self.log, self._shell = GuestLog(connect), Shell(connect)
+        self.log, self._shell = GuestLog(connect, self.patience), Shell(connect)
 
     def __enter__(self) -> Guest:
         return self
@@ -262,6 +266,7 @@ class Guest:
         return self._run("python", code, stdin, check, timeout)
 
     def _run(self, language: Literal["shell", "python"], script: str, stdin: str, check: bool, timeout: float) -> Result:
+        timeout *= self.patience
         answer = self._shell.run(language, script, stdin, timeout)
         if answer.rc == OVER:
             raise AssertionError(f"did not end within {timeout:g} s: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
@@ -279,7 +284,7 @@ class Guest:
             text=True,
             errors="replace",
         )
-        return Session(process, script)
+        return Session(process, script, self.patience)
 
     @property
     def release(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,18 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kmodlab import emulator
+from kmodlab import emulator, source_kernel
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, native_arch
 
-Kind = Literal["build", "boot", "machine"]
-"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on."""
+Kind = Literal["build", "boot", "machine", "source"]
+"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on.
+A source root is what a kernel of the lab's own is built in."""
 ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
     "boot": ("kernel_image", "kmod_tools", "guest_base"),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
+    "source": ("build_toolchain",),
 }
+PACKED: tuple[Kind, ...] = ("boot", "machine")
+"""What QEMU starts; the others are folders."""
 CROSS_ROLES = ("cross_toolchain", "kmod_tools")
 """Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
 LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
@@ -116,8 +121,10 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
     work = [REPOSITORY / "roles" / role / part for role in _roles(resolved.kernel, kind) for part in ROLE_PARTS]
     suites = " ".join(resolved.kernel.kernel_suites)
+    if kind == "source":
+        return digest(kind, RECIPE, suites, *_more_tools(resolved, kind), *filter(Path.is_dir, work))
     packing: tuple[str, ...] = ("", "")
-    if kind != "build":
+    if kind in PACKED:
         what = repr((_init(resolved.kernel), _root_modules(resolved.kernel), SOFT_MODULES, UNWANTED))
         packing = (ssh_key().with_suffix(".pub").read_text(), what, *_board(resolved.kernel))
     if kind == "machine":
@@ -129,8 +136,9 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
         resolved.version,
         suites,
         *packing,
+        *_more_tools(resolved, kind),
         REPOSITORY / "playbooks/root.yml",
-        *(path for path in work if path.is_dir()),
+        *filter(Path.is_dir, work),
     )
 
 
@@ -182,6 +190,8 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
     if resolved.kernel.foreign:
         emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
     target = image_path(resolved, kind)
+    if resolved.kernel.kernel_source and kind != "source" and not source_kernel.packages_path(resolved).exists():
+        source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
             if os.geteuid() == 0:
@@ -194,7 +204,7 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
 def _make(resolved: Resolved, kind: Kind, target: Path) -> None:
     with filled(target) as folder:
         _bootstrap(resolved, kind, folder)
-        if kind != "build":
+        if kind in PACKED:
             _pack(resolved, folder)
 
 
@@ -220,7 +230,7 @@ def main() -> None:
         _make(resolved, kind, target)
     except LabError as problem:
         sys.exit(str(problem))
-    for path in (target, *(target.iterdir() if kind != "build" else ())):
+    for path in (target, *(target.iterdir() if kind in PACKED else ())):
         os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
 
@@ -232,7 +242,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
-    arch = native_arch() if kind == "build" else resolved.kernel.kernel_arch
+    arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
     # it (mmdebstrap makes one for everybody else).
     command = [
@@ -245,6 +255,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         '--aptopt=Acquire::Retries "3"',
         *(f"--aptopt={setting}" for setting in apt_settings()),
         "--dpkgopt=force-unsafe-io",
+        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind != "source" else []),
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
@@ -256,6 +267,15 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log",
     )
     variables.unlink()
+
+
+def _own_packages(resolved: Resolved) -> str:
+    """The hook that brings the packages of a kernel of the lab's own where the roles' apt takes them from."""
+    inside, line = "/var/cache/kmodlab", "deb [trusted=yes] file:/var/cache/kmodlab ./"
+    return (
+        f'mkdir -p "$1{inside}" && cp {shlex.quote(str(source_kernel.packages_path(resolved)))}/* "$1{inside}" && '
+        f'echo "{line}" >"$1/etc/apt/sources.list.d/kmodlab.list" && chroot "$1" apt-get -q update'
+    )
 
 
 def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
@@ -273,9 +293,17 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
+        "build_toolchain_extra_packages": _more_tools(resolved, kind),
         "guest_base_network_modules": list(resolved.kernel.vm_net_modules),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
+
+
+def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
+    """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
+    if kind == "source":
+        return [*source_kernel.TOOLS, resolved.source_package]
+    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.kernel_source and kind != "boot" else []
 
 
 def _pack(resolved: Resolved, folder: Path) -> None:

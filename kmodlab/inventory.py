@@ -24,9 +24,11 @@ def hosts_of(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def group_in(path: Path, group: str) -> list[str]:
-    """The hosts of one group; none where there is no such group. LabError for a bad file."""
+    """The hosts of one group. LabError where there is no such group, and for a bad file."""
     groups, _ = _groups(path)
-    return list(groups.get(group, {}).get("hosts") or {})
+    if group not in groups:
+        raise LabError(f"{path}: no group '{group}' under all.children; it has: {' '.join(groups)}")
+    return list(groups[group].get("hosts") or {})
 
 
 def validated(path: Path, name: str, model: type[_Model], values: dict[str, Any]) -> _Model:

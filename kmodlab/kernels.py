@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
 from kmodlab.errors import LabError
@@ -44,6 +44,8 @@ class Kernel(BaseModel):
     kernel_suites: tuple[str, ...] = Field(min_length=1)
     kernel_mirror: str | None = None
     kernel_archived: bool = False
+    kernel_source: str | None = None
+    kernel_config: str | None = None
     vm_memory: int = Field(gt=0)
     vm_cpus: int = Field(gt=0)
     vm_boot_limit: float = Field(gt=0)
@@ -76,11 +78,24 @@ class Kernel(BaseModel):
     """Hardware that modules may ask for in the catalog, beside GPIO lines, which `vm_gpio` offers."""
     vm_gpio: Wiring | None = None
     """Where buttons and an LED are, and who drives their far ends."""
+    vm_patience: float = Field(default=1.0, ge=1.0)
+    """By how much every limit of a test is longer there: a kernel that checks itself is slow."""
+
+    @model_validator(mode="after")
+    def _source_has_a_configuration(self) -> Kernel:
+        if bool(self.kernel_source) != bool(self.kernel_config):
+            raise ValueError("kernel_source and kernel_config belong together: a kernel is built of both")
+        return self
 
     @property
     def distribution(self) -> str:
         """The Debian release whose userland and compiler this kernel gets."""
         return self.kernel_suites[0]
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration of a kernel that the lab builds itself."""
+        return REPOSITORY / (self.kernel_config or "")
 
     @property
     def foreign(self) -> bool:
@@ -118,6 +133,11 @@ class Resolved(BaseModel):
     stale: bool = False
     """True where the archive could not be asked and an earlier answer is used."""
 
+    @property
+    def source_package(self) -> str:
+        """The package that a kernel of the lab's own is built of, as apt takes it."""
+        return f"{self.kernel.kernel_source}={self.version.rpartition('+')[0]}"
+
 
 INVENTORY = REPOSITORY / "inventories/matrix/hosts.yml"
 
@@ -127,9 +147,9 @@ def load_inventory(path: Path = INVENTORY) -> dict[str, Kernel]:
     return {name: _kernel(path, name, values) for name, values in hosts_of(path).items()}
 
 
-def default_fleet(path: Path = INVENTORY) -> list[str]:
-    """The ids that a run without KERNELS takes."""
-    return group_in(path, "fleet")
+def default_fleet(path: Path = INVENTORY, group: str = "fleet") -> list[str]:
+    """The ids that a run without KERNELS takes: those of a group of the inventory."""
+    return group_in(path, group)
 
 
 def _kernel(path: Path, name: str, values: dict[str, Any]) -> Kernel:
@@ -240,7 +260,8 @@ def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolve
 
 
 def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
-    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines)}.json"
+    config = [kernel.config_path] if kernel.kernel_config else []
+    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
     earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
     if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
         return earlier
@@ -258,6 +279,8 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
 def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     apt = _Apt(DEBIAN_ARCH[kernel.kernel_arch], lines)
     apt.update(kernel)
+    if kernel.kernel_source:
+        return _newest_source(kernel, apt.show(kernel.kernel_source), lines)
     image = f"linux-image-{kernel.kernel_package}"
     for package in apt.show(image):
         version = package.get("Version", "")
@@ -270,6 +293,30 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     raise LabError(
         f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
         f"mend its entry in inventories/matrix/hosts.yml"
+    )
+
+
+def download(resolved: Resolved, package: str, folder: Path) -> Path:
+    """Put the newest package of a kernel's suites, for this machine, into a folder; its signature is checked as ever."""
+    apt = _Apt(DEBIAN_ARCH[native_arch()], resolved.sources)
+    apt.update(resolved.kernel)
+    return apt.download(package, folder)
+
+
+def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
+    """A kernel that the lab builds itself; its version names the source's and the configuration that it is built of."""
+    versions = [version for each in packages if (version := each.get("Version", "")).startswith(f"{kernel.kernel_line}.")]
+    if not versions:
+        raise LabError(
+            f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}; "
+            f"mend its entry in inventories/matrix/hosts.yml"
+        )
+    upstream = versions[0].rpartition("-")[0]
+    return Resolved(
+        kernel=kernel,
+        release=f"{upstream}-{kernel.kernel_package}",
+        version=f"{versions[0]}+kmodlab{digest(kernel.config_path, length=8)}",
+        sources=lines,
     )
 
 
@@ -297,9 +344,9 @@ class _Apt:
         conf = "".join(f'{key} "{value}";\n' for key, value in settings.items())
         write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}")
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
 
     def update(self, kernel: Kernel) -> None:
         if not KEYRING.exists():
@@ -321,3 +368,13 @@ class _Apt:
             fields = (line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
             versions.append({pair[0]: pair[1] for pair in fields})
         return versions
+
+    def download(self, package: str, folder: Path) -> Path:
+        """Put the newest version of a package into a folder."""
+        answer = self._run("apt-get", "download", "-q", package, cwd=folder)
+        found = next(folder.glob(f"{package}_*.deb"), None)
+        if answer.returncode or not found:
+            raise LabError(
+                f"the package {package} cannot be downloaded: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}"
+            )
+        return found

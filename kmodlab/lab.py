@@ -43,9 +43,11 @@ class Order(BaseModel):
     boards: dict[str, ResolvedBoard] = {}
     """Real machines, each with the kernel that runs on it."""
     secureboot: bool = False
+    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
     quick: bool = False
     """Life cycles only, no behaviour tests."""
-    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
+    stress: int = 0
+    """How often each module is loaded beside its tests, to see what it leaves behind each time."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ def plan(
     secureboot: bool = False,
     quick: bool = False,
     boards: Path = BOARDS,
+    stress: int = 0,
+    group: str = "fleet",
 ) -> Lab:
     """Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed.
 
@@ -189,7 +193,7 @@ def plan(
     """
     inventory = load_inventory()
     words, known = list(words), load_boards(boards)
-    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot), known)
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group), known)
     chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]
     if secureboot and chosen:
         raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines; leave it out of KERNELS")
@@ -212,6 +216,7 @@ def plan(
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
         secureboot=secureboot,
         quick=quick,
+        stress=stress,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     hosts: list[Kernel | Board] = [*kernels, *chosen]
@@ -229,9 +234,9 @@ def plan(
 Found = Resolved | ResolvedBoard | LabError
 
 
-def fleet(inventory: dict[str, Kernel], *, secureboot: bool) -> list[str]:
+def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet") -> list[str]:
     """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
-    return [name for name in default_fleet() if not secureboot or inventory[name].vm_firmware == "ovmf"]
+    return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
 def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:

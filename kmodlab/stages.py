@@ -176,14 +176,15 @@ def deploy_to_target(lab: Lab, kernel: str) -> bool:
 def verify(lab: Lab, kernel: str) -> bool:
     """Have a worker verify every cell of a kernel; what it prints is kept in the run's logs. Changes nothing."""
     log = lab.run.folder / "logs" / kernel / "pytest.log"
-    tests = REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")
+    tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")]
+    tests += [REPOSITORY / "tests/stress"] if lab.order.stress else []
     target = lab.target(kernel).guest()
     command = [
         *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify", "-p", "no:cacheprovider"),
-        *("-v", "--durations=10", f"--timeout={TEST_LIMIT}"),
+        *("-v", "--durations=10", f"--timeout={TEST_LIMIT * target.patience:g}"),
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={lab.run.folder}", f"--kmodlab-kernel={kernel}"),
         *(f"--hosts=ssh://{target.name}", f"--ssh-config={target.ssh_config}", *(["--sudo"] if target.become else [])),
-        str(tests),
+        *map(str, tests),
     ]
     with log.open("ab") as output:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)

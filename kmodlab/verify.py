@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from kmodlab import progress, taint
+from kmodlab import kmemleak, progress, taint
 from kmodlab.cache import write_aside
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
@@ -25,6 +25,7 @@ from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
 from kmodlab.stages import deploy
+from kmodlab.stress import Stress
 from kmodlab.vm import Vm
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
@@ -74,6 +75,7 @@ class Worker:
         """How often the target was brought back in this session."""
         self.lost = ""
         """Why it cannot be brought back any more."""
+        self._leaks_told: bool | None = None
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -105,6 +107,7 @@ class Worker:
             self.finish()
         if self.cell is None:
             self.cell = Cell(self.module(name))
+            self._forget_leaks()
             progress.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="start")
         return self.cell
 
@@ -113,6 +116,7 @@ class Worker:
         cell, self.cell = self.cell, None
         if cell is None:
             return
+        self._look_for_leaks(cell)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
             if stage is Stage.BEHAVIOUR and self.lab.order.quick:
@@ -138,6 +142,36 @@ class Worker:
         )
 
     @property
+    def leaks_told(self) -> bool:
+        """Whether the target's kernel tells of memory that was lost."""
+        if self._leaks_told is None:
+            self._leaks_told = kmemleak.offered(self.guest)
+        return self._leaks_told
+
+    def _forget_leaks(self) -> None:
+        """What was lost before a cell is none of its fault."""
+        if self.leaks_told:
+            with suppress(GuestLostError):  # the next look finds that, too, and brings the target back
+                kmemleak.forget(self.guest)
+
+    def _look_for_leaks(self, cell: Cell) -> None:
+        """When all of a cell is done: has its module lost memory? A target that was just brought back knows of none."""
+        if not self.leaks_told:
+            return
+        try:
+            report = kmemleak.scan(self.guest)
+        except (GuestLostError, AssertionError) as problem:
+            cell.fail(Stage.LOG, f"the search for leaks failed: {str(problem).splitlines()[0]}", Verdict.ERROR)
+            return
+        name = "no memory lost"
+        if report:
+            cell.log += ["--- kmemleak", report]
+            cell.fail(Stage.LOG, kmemleak.summary(report))
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.FAIL, reason=kmemleak.summary(report)))
+        else:
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    @property
     def tainted(self) -> int:
         """The taint before the next test: what the last look said."""
         if self._tainted is None:
@@ -160,6 +194,7 @@ class Worker:
             raise
         self.guest = self.target.guest()
         deploy(self.lab, self.kernel, self.guest)
+        self._forget_leaks()
         if self.cell:
             self.cell.module.guest = self.guest
 
@@ -221,10 +256,10 @@ WORKER = pytest.StashKey[Worker]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "cell" in metafunc.fixturenames:
+    for fixture in {"cell", "stress"} & set(metafunc.fixturenames):
         names = metafunc.config.stash[WORKER].entries
         metafunc.parametrize(
-            "cell", [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
+            fixture, [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
         )
 
 
@@ -405,3 +440,11 @@ def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
     current.checks.update(life.checks)
     life.checks = current.checks
     return life
+
+
+@pytest.fixture
+def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
+    """Many loads of a planned module, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    cpus = 1 if current.module.entry.one_cpu else int(worker.guest.sh("nproc").stdout)
+    return Stress(current.module, worker.lab.order.stress, cpus, current.checks)

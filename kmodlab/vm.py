@@ -39,7 +39,7 @@ RESTORE_LIMIT = 60.0
 CMDLINE = "quiet norandmaps log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
 """A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
 exits with it: a dead guest is seen at once, its console kept. Programs always lie at the same addresses: an emulating QEMU finds
-again what it has translated, and starting one costs a quarter of what it does otherwise (9 ms of the processor's time, not 40)."""
+again what it has translated, and starting one costs a quarter of what it would (9 ms of the processor's time, not 40)."""
 BOOTED = "booted.json"
 """In a snapshot: the state of the VM that it was taken of."""
 PROBE = ("-o", "ConnectTimeout=2")
@@ -143,7 +143,7 @@ class Vm:
 
     def guest(self) -> Guest:
         """The system that runs in it."""
-        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch)
+        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch, patience=self.kernel.vm_patience)
 
     def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
         """Run one command in the guest over a connection of its own."""
@@ -321,7 +321,7 @@ class Vm:
         )
         with self._stopped_on_error():
             self._with_qmp(_resume)
-            self._await_ssh(RESTORE_LIMIT)
+            self._await_ssh(RESTORE_LIMIT * self.kernel.vm_patience)
         return self._note(state, seconds=time.monotonic() - started, boot_seconds=booted.boot_seconds)
 
     @contextmanager

@@ -119,3 +119,39 @@ def test_the_projects_own_inventory_holds_the_fleet_it_promises() -> None:
         assert load_inventory()[f"{line}-arm64"].kernel_arch == "arm64"
     for name in ("6.1-armhf", "6.12-armhf", "6.12-sabrelite-armhf"):
         assert load_inventory()[name].kernel_arch == "armhf"
+
+
+SOURCE = """
+all:
+  children:
+    x86_64:
+      vars: {vm_memory: 512, vm_cpus: 1, vm_boot_limit: 60, kernel_arch: x86_64, vm_qemu: q, vm_machine: q35, vm_console: ttyS0}
+      hosts:
+        6.12-debug-x86_64:
+          {kernel_line: "6.12", kernel_suites: [trixie], kernel_package: debug, kernel_source: linux-source-6.12, KEY}
+"""
+
+
+def source_kernel(tmp_path: Path, more: str) -> Kernel:
+    path = tmp_path / "hosts.yml"
+    path.write_text(SOURCE.replace("KEY", more))
+    return load_inventory(path)["6.12-debug-x86_64"]
+
+
+def test_a_kernel_of_the_labs_own_has_the_version_of_its_source_and_configuration(tmp_path: Path) -> None:
+    kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debug.config")
+    resolved = kernels._newest_source(kernel, [{"Version": "6.12.118-1"}, {"Version": "6.12.107-1"}], ())
+    assert resolved.release == "6.12.118-debug"
+    assert resolved.version.startswith("6.12.118-1+kmodlab") and len(resolved.version) == len("6.12.118-1+kmodlab") + 8
+    assert resolved.source_package == "linux-source-6.12=6.12.118-1"
+
+
+def test_a_source_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"6\.12-debug-x86_64.*kernel_source and kernel_config belong together"):
+        source_kernel(tmp_path, "vm_memory: 1")
+
+
+def test_a_source_that_the_archive_does_not_have_is_named(tmp_path: Path) -> None:
+    kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debug.config")
+    with pytest.raises(LabError, match=r"no linux-source-6\.12 6\.12\.\* in trixie; mend its entry"):
+        kernels._newest_source(kernel, [], ())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A fault for kmodlab to find: init panics the kernel. */
-#include <linux/module.h>
 #include <linux/kernel.h>
+#include <linux/module.h>
 
 static int __init fault_init(void)
 {

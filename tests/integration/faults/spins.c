@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A fault for kmodlab to find: init never gives the processor back. */
-#include <linux/module.h>
 #include <asm/processor.h>
+#include <linux/module.h>
 
 static int __init fault_init(void)
 {

@@ -1,0 +1,83 @@
+"""Load and unload a module very often, on all processors at once, and see that the kernel gets back all it gave.
+
+Memory is measured after each batch of loads, and only growth in most batches counts: what the kernel keeps for itself, or
+gives back late, comes in steps. One object, one area or one page that is lost with each load is found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+from pathlib import Path
+from statistics import median
+
+from kmodlab.life_cycle import ModuleUnderTest, StageError
+from kmodlab.results import Check, Stage, Verdict
+
+BATCHES = 10
+"""So often memory is measured. The first batch only warms caches up."""
+LOAD_LIMIT = 4.0
+"""Seconds for one load and unload of many, on average, where the catalog gives the module no longer limit."""
+PER_LOAD = 0.5
+"""What grows by at least this with each load grows with the loads."""
+AGENT = Path(__file__).with_name("stress_agent.py")
+
+
+@dataclass
+class Stress:
+    """So many loads of a module; the checks it made are in `checks`, by stage."""
+
+    module: ModuleUnderTest
+    loads: int
+    cpus: int
+    """How many processors load it at once, each trying to be the next."""
+    checks: dict[Stage, list[Check]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Load and unload it. StageError where that fails, or where memory grew with each load."""
+        size = max(1, -(-self.loads // BATCHES))
+        self.module.guest.sh(self.module.prepare(), timeout=self.module.entry.limit)
+        measures = [self._batch(size) for _ in range(BATCHES)]
+        found = growth(measures, size)
+        name = f"{size * BATCHES} loads, no growth"
+        if found:
+            reason = f"with each load there is more: {'; '.join(found[:3])}"
+            self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
+            raise StageError(Stage.UNLOAD, reason)
+        self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    def _batch(self, loads: int) -> dict[str, int]:
+        module = self.module
+        job = {
+            "path": module.ko,
+            "name": module.kname,
+            "parameters": module.entry.parameters,
+            "loads": loads,
+            "cpus": self.cpus,
+        }
+        answer = module.guest.python(
+            AGENT.read_text(), stdin=json.dumps(job), check=False, timeout=loads * max(LOAD_LIMIT, module.entry.limit / 10)
+        )
+        if answer.rc:
+            raise StageError(Stage.LOAD, f"one load of many failed: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
+        measured: dict[str, int] = json.loads(answer.stdout)
+        return measured
+
+
+def growth(measures: Sequence[Mapping[str, int]], loads: int) -> list[str]:
+    """What grew with the loads, the strongest first, of measures that were taken after every `loads` of them."""
+    found = []
+    for name in set().union(*measures):
+        values = [each.get(name, 0) for each in measures]
+        if (rate := _slope(values) / loads) >= PER_LOAD:
+            found.append((rate, f"{name} +{rate:.1f} (from {values[0]} to {values[-1]})"))
+    return [reason for _, reason in sorted(found, reverse=True)]
+
+
+def _slope(values: Sequence[int]) -> float:
+    """How much is added from one value to the next. Neither one great step nor what comes and goes is any."""
+    steps = [after - before for before, after in pairwise(values)]
+    slopes = [(values[b] - values[a]) / (b - a) for a, b in combinations(range(len(values)), 2)]
+    return min(median(steps), median(slopes))

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A fault for kmodlab to find: each load loses an area of vmalloc. */
+#include <linux/module.h>
+#include <linux/vmalloc.h>
+
+static int __init fault_init(void)
+{
+	return vmalloc(PAGE_SIZE) ? 0 : -ENOMEM;
+}
+module_init(fault_init);
+
+static void __exit fault_exit(void)
+{
+}
+module_exit(fault_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A fault for kmodlab to find: each load loses an area of vmalloc");
