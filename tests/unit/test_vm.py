@@ -74,4 +74,4 @@ def test_machines_that_run_the_same_packages_share_their_build_root(tmp_path: Pa
 
     assert path("6.12-sabrelite-armhf", "build") == path("6.12-armhf", "build")
     assert path("6.12-sabrelite-armhf", "boot") != path("6.12-armhf", "boot")
-    assert len({path(name, "build") for name in inventory}) == len(inventory) - 1
+    assert path("6.1-armhf", "build") != path("6.12-armhf", "build") != path("6.12-arm64", "build")
