@@ -22,7 +22,7 @@ from typing import Literal
 from kmodlab import emulator, source_kernel
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
-from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, native_arch
+from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, load_inventory, native_arch
 
 Kind = Literal["build", "boot", "machine", "source"]
 """A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on.
@@ -151,18 +151,31 @@ def _init(kernel: Kernel) -> str:
 
 
 def _root_modules(kernel: Kernel) -> tuple[str, ...]:
-    return (*kernel.vm_root_modules, *ROOT_MODULES)
+    """The initramfs' modules. The usual network cards' drivers are loaded by the root's own init."""
+    network = kernel.vm_net_modules if kernel.vm_net_modules != Kernel.model_fields["vm_net_modules"].default else ()
+    return (*kernel.vm_root_modules, *ROOT_MODULES, *network)
 
 
 def _board(kernel: Kernel) -> tuple[str, ...]:
     """What else of a machine's data decides what its boot image holds, where it is not as on most machines."""
     usual = Kernel.model_fields
-    names = ("vm_dtb", "vm_net_modules", "vm_root_size")
+    names = ("vm_dtb", "vm_root_size")
     return tuple(f"{name}={getattr(kernel, name)}" for name in names if getattr(kernel, name) != usual[name].default)
+
+
+def _base(kernel: Kernel) -> Kernel:
+    """The first of the inventory with the same packages: all machines that run these share its build root and its root."""
+
+    def packages(of: Kernel) -> dict[str, object]:
+        return {name: value for name, value in of if name.startswith("kernel_")}
+
+    return next((each for each in load_inventory().values() if packages(each) == packages(kernel)), kernel)
 
 
 def image_path(resolved: Resolved, kind: Kind) -> Path:
     """Where an image is, or would be."""
+    if kind == "build":
+        resolved = resolved.model_copy(update={"kernel": _base(resolved.kernel)})
     return cache_dir() / "images" / f"{resolved.kernel.id}-{kind}-{image_key(resolved, kind)}"
 
 
@@ -189,12 +202,15 @@ def ssh_key() -> Path:
 def _image(resolved: Resolved, kind: Kind) -> Path:
     if resolved.kernel.foreign:
         emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
-    target = image_path(resolved, kind)
+    target, base = image_path(resolved, kind), resolved.model_copy(update={"kernel": _base(resolved.kernel)})
+    shared = _image(base, kind) if kind != "build" and base != resolved else None
     if resolved.kernel.kernel_source and kind != "source" and not source_kernel.packages_path(resolved).exists():
         source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
-            if os.geteuid() == 0:
+            if shared:
+                _derive(resolved, BootImage(shared), target)
+            elif os.geteuid() == 0:
                 _make(resolved, kind, target)
             else:
                 _make_by_sudo(resolved, kind)
@@ -294,7 +310,6 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_image_release": release,
         "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
         "build_toolchain_extra_packages": _more_tools(resolved, kind),
-        "guest_base_network_modules": list(resolved.kernel.vm_net_modules),
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
 
@@ -311,17 +326,37 @@ def _pack(resolved: Resolved, folder: Path) -> None:
     shutil.copyfile(_vmlinuz(root, release), folder / "vmlinuz")
     shutil.copyfile(root / "boot" / f"config-{release}", folder / "config")
     shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
-    if resolved.kernel.vm_dtb:
-        shutil.copyfile(_device_tree(root, resolved), folder / "board.dtb")
-    _initrd(root, resolved, folder)
     for path, name in LOADER_FILES.items():
         if (root / path).exists():
             (folder / "loader" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / path, folder / "loader" / name)
     exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
     _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
-    if (size := resolved.kernel.vm_root_size << 20) > (folder / "root.erofs").stat().st_size:
-        os.truncate(folder / "root.erofs", size)
+    _fit(resolved, root, folder)
+
+
+def _derive(resolved: Resolved, base: BootImage, target: Path) -> None:
+    """The image of another machine that runs the same packages: its root is the same."""
+    with filled(target) as folder:
+        for file in base.folder.iterdir():
+            if file == base.root and resolved.kernel.vm_root_size:
+                shutil.copyfile(file, folder / file.name)
+            elif file.is_dir():
+                shutil.copytree(file, folder / file.name, copy_function=os.link)
+            elif file not in (base.initrd, base.dtb):
+                (folder / file.name).hardlink_to(file)
+        _run(["fsck.erofs", f"--extract={folder / 'root'}", "--no-preserve", str(base.root)])
+        _fit(resolved, folder / "root", folder)
+
+
+def _fit(resolved: Resolved, root: Path, folder: Path) -> None:
+    """Add to an image what depends on its machine, out of its root (which is then no longer needed)."""
+    image = BootImage(folder)
+    if resolved.kernel.vm_dtb:
+        shutil.copyfile(_device_tree(root, resolved), image.dtb)
+    _initrd(root, resolved, folder)
+    if (size := resolved.kernel.vm_root_size << 20) > image.root.stat().st_size:
+        os.truncate(image.root, size)
     shutil.rmtree(root)
 
 

@@ -1,11 +1,12 @@
 """The machine that a kernel's data asks for."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from kmodlab.errors import LabError
-from kmodlab.images import BootImage, image_key
+from kmodlab.images import BootImage, image_key, image_path
 from kmodlab.kernels import Kernel, Resolved, load_inventory
 from kmodlab.vm import Vm, emulated_by
 
@@ -62,3 +63,15 @@ def test_a_board_with_other_drivers_gets_another_image(
 
     assert key(kernel) == key(kernel.model_copy(update={"vm_memory": 1024})), "memory is the machine's, not the image's"
     assert key(kernel) != key(kernel.model_copy(update=news))
+
+
+def test_machines_that_run_the_same_packages_share_their_build_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inventory = load_inventory()
+
+    def path(name: str, kind: Literal["build", "boot"]) -> Path:
+        return image_path(Resolved(kernel=inventory[name], release="6.12", version="1", sources=()), kind)
+
+    assert path("6.12-sabrelite-armhf", "build") == path("6.12-armhf", "build")
+    assert path("6.12-sabrelite-armhf", "boot") != path("6.12-armhf", "boot")
+    assert path("6.1-armhf", "build") != path("6.12-armhf", "build") != path("6.12-arm64", "build")
