@@ -288,9 +288,13 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
         "kernel_headers_default_release": backports,
         "kernel_image_default_release": backports,
         "kernel_image_release": release,
-        "kernel_image_packages": [f"linux-image-{release}={version}", *(LOADERS if kind == "machine" else ())],
+        "kernel_image_packages": [f"linux-image-{release}={version}", *_loaders(resolved.kernel, kind)],
         "guest_base_authorized_key": ssh_key().with_suffix(".pub").read_text().strip(),
     }
+
+
+def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
+    return LOADERS if kind == "machine" and kernel.kernel_arch == "x86_64" else ()
 
 
 def _pack(resolved: Resolved, folder: Path) -> None:
