@@ -6,7 +6,6 @@ shell loop of insmod and rmmod in each. The floor of a build is one `make -j` ov
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -24,34 +24,67 @@ from kmodlab import build, sandbox
 from kmodlab.errors import LabError
 from kmodlab.guest import MODULES
 from kmodlab.lab import Lab
+from kmodlab.progress import Event
 from kmodlab.stages import deploy
+from kmodlab.vm import Vm
 
 LOOP_LIMIT = 600.0
 """Seconds that the bare loop over all modules may take."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one kernel's machine needs by itself, and what the lab takes on it."""
+
+    arch: str
+    resident: int
+    """Bytes of an idle VM."""
+    boot: float
+    """Seconds from QEMU's start until SSH answers, without a snapshot."""
+    bare_boot: float
+    """Seconds of the same machine until its kernel has started the initramfs."""
+    cells: int
+    loop: float
+    """Seconds of the bare shell loop over its modules."""
+    verify: float
+    """Seconds that the lab verified the same modules in."""
 
 
 def bench(kernels: str, modules: Path, console: Console) -> None:
     """Measure, and print each figure with its floor, their ratio and the aim."""
     with tempfile.TemporaryDirectory(prefix="kmodlab-bench-") as scratch:
         reports = Path(scratch) / "reports"
-        _matrix(kernels, modules, reports)  # fills every cache
+        console.print("filling the caches: a first run", highlight=False)
+        _matrix(kernels, modules, reports)
+        console.print("the run that is measured, and its floor", highlight=False)
         seconds = _timed(lambda: _matrix(kernels, modules, reports))
         lab = Lab.open(reports / "latest")
-        before = _first_boot(lab)
-        idle: list[int] = []
-        floor = _timed(lambda: _floor(lab, idle))
+        started = time.monotonic()
+        loops = _floor(lab)
+        floor = time.monotonic() - started
+        console.print("one boot of each machine, and its floor", highlight=False)
+        machines = {kernel: _machine(lab, kernel, *loops[kernel]) for kernel in lab.order.kernels}
+        console.print("builds", highlight=False)
         kernel = next(iter(lab.order.kernels))
         ours = _timed(lambda: _our_build(lab, kernel, Path(scratch) / "cache"))
         plain = _timed(lambda: _plain_make(lab, kernel, Path(scratch)))
+        before = _first_boot(lab)
     table = Table("figure", "lab", "floor", "ratio", "aim")
-    count = len(lab.order.kernels)
-    for name, took, least, aim in (
-        (f"warm matrix QUICK=1, {count} kernels", seconds, floor, "2.00"),
-        (f"build of {len(lab.sources)} modules, {kernel}", ours, plain, "1.30"),
-    ):
-        table.add_row(name, f"{took:.1f} s", f"{least:.1f} s", f"{took / least:.2f}", aim)
+
+    def row(name: str, took: float, least: float, aim: str = "", unit: str = " s") -> None:
+        table.add_row(name, f"{took:.1f}{unit}", f"{least:.1f}{unit}", f"{took / least:.2f}", aim)
+
+    row(f"warm matrix QUICK=1, {len(machines)} kernels", seconds, floor, "2.00")
+    row(f"build of {len(lab.sources)} modules, {kernel}", ours, plain, "1.30")
+    for name, machine in machines.items():
+        row(f"boot, {name}", machine.boot, machine.bare_boot)
+    for arch in sorted({machine.arch for machine in machines.values()}):
+        of_arch = [machine for machine in machines.values() if machine.arch == arch]
+        cells = 60 * sum(machine.cells for machine in of_arch)
+        pace, most = (cells / sum(getattr(m, what) for m in of_arch) for what in ("verify", "loop"))
+        table.add_row(f"cells a minute and VM, {arch}", f"{pace:.0f}", f"{most:.0f}", f"{most / pace:.2f}", "")
     table.add_row("unchanged run, until its first VM starts", f"{before:.1f} s", "", "", "5.0 s")
-    table.add_row("idle VM, resident", f"{max(idle) >> 20} MB", "", "", "300 MB")
+    table.add_row("idle VM, resident", f"{max(m.resident for m in machines.values()) >> 20} MB", "", "", "300 MB")
     console.print(table)
 
 
@@ -70,29 +103,68 @@ def _matrix(kernels: str, modules: Path, reports: Path) -> None:
         raise LabError(f"the matrix cannot be measured: {answer.stderr.strip().splitlines()[-1:]}")
 
 
+def _events(lab: Lab) -> list[Event]:
+    return [Event.model_validate_json(line) for line in (lab.run.folder / "events.jsonl").read_text().splitlines()]
+
+
 def _first_boot(lab: Lab) -> float:
     """Seconds from the run's start to the first VM's."""
-    events = [json.loads(line) for line in (lab.run.folder / "events.jsonl").read_text().splitlines()]
-    began = (lab.run.folder / "run.json").stat().st_mtime
-    return float(min(event["t"] for event in events if event["stage"] == "boot") - began)
+    return min(event.t for event in _events(lab) if event.stage == "boot") - (lab.run.folder / "run.json").stat().st_mtime
 
 
-def _floor(lab: Lab, idle: list[int]) -> None:
-    def one(kernel: str) -> None:
+def _verified_in(lab: Lab, kernel: str) -> float:
+    moments = [event.t for event in _events(lab) if (event.stage, event.kernel, event.module) == ("verify", kernel, "")]
+    return moments[-1] - moments[0]
+
+
+def _floor(lab: Lab) -> dict[str, tuple[int, float]]:
+    """Bring up all VMs of a run and load and unload its modules in a bare loop: resident bytes and seconds, by kernel."""
+
+    def one(kernel: str) -> tuple[int, float]:
         vm = lab.vm(kernel)
         state = vm.start()
         try:
-            idle.append(int(Path(f"/proc/{state.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+            resident = int(Path(f"/proc/{state.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
             with vm.guest() as guest:
                 deploy(lab, kernel, guest)
-                order = " ".join(f"{MODULES}/{entry.name}.ko" for entry in lab.modules(kernel) if not entry.needs)
-                loop = f"for ko in {order}; do insmod $ko && rmmod ${{ko%.ko}}; done 2>/dev/null; true"
-                guest.sh(loop, timeout=LOOP_LIMIT)
+                names = " ".join(entry.name for entry in lab.modules(kernel))
+                unload = "rmmod $(echo $name | tr - _)"
+                loop = f"for name in {names}; do insmod {MODULES}/$name.ko && {unload}; done 2>/dev/null; true"
+                return resident, _timed(lambda: guest.sh(loop, timeout=LOOP_LIMIT))
         finally:
             vm.stop()
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(one, lab.order.kernels))
+        return dict(zip(lab.order.kernels, pool.map(one, lab.order.kernels), strict=True))
+
+
+def _machine(lab: Lab, kernel: str, resident: int, loop: float) -> Machine:
+    vm = lab.vm(kernel)
+    boot = _up(vm, vm.await_ready)
+    probe = vm.kernel.model_copy(update={"vm_cmdline": f"{vm.kernel.vm_cmdline} kmodlab.probe"})
+    bare = replace(vm, kernel=probe, console=vm.console.with_name("probe.log"))
+    bare_boot = _up(bare, lambda: _until_said(bare, "kmodlab: probe ok"))
+    cells = len(lab.modules(kernel))
+    return Machine(vm.kernel.kernel_arch, resident, boot, bare_boot, cells, loop, _verified_in(lab, kernel))
+
+
+def _up(vm: Vm, wait: Callable[[], None]) -> float:
+    """Seconds from a VM's start to the end of `wait`; it is stopped then."""
+    started = time.monotonic()
+    vm.power_on()
+    try:
+        wait()
+        return time.monotonic() - started
+    finally:
+        vm.stop()
+
+
+def _until_said(vm: Vm, text: str) -> None:
+    deadline = time.monotonic() + vm.kernel.vm_boot_limit
+    while text not in vm.console.read_text(errors="replace"):
+        if time.monotonic() > deadline:
+            raise LabError(f"VM {vm.kernel.id} did not say '{text}' within {vm.kernel.vm_boot_limit:.0f} s: see {vm.console}")
+        time.sleep(0.02)
 
 
 def _our_build(lab: Lab, kernel: str, cache: Path) -> None:
