@@ -299,8 +299,9 @@ class Vm:
         _await(answers, limit, f"VM {self.kernel.id} does not answer; its console is {self.console}", pause=0.1)
 
     def _warm_up(self) -> None:
-        """Have the guest read what every test needs, so that the snapshot holds it in its page cache."""
-        self.ssh(WARM_UP, limit=60)
+        """Have the guest read what every test needs, so that the snapshot holds it in its page cache. A busy machine does without."""
+        with suppress(subprocess.TimeoutExpired):
+            self.ssh(WARM_UP, limit=60)
 
     def _save(self, snapshot: Path, state: VmState) -> None:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
