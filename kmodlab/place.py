@@ -47,7 +47,7 @@ class Place:
         """Add all that the board's console says from now on to a file, until the process is ended."""
         with file.open("ab") as output:
             return subprocess.Popen(
-                [_client(), "--place", self.name, "console", "--loop"],
+                [_client(), "--place", self.name, "console", "--loop", "--listenonly"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
