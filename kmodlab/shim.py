@@ -68,7 +68,7 @@ class Person:
         self.press("ret")
         self.read(request)
         self.press("down", "ret")
-        keys_to_view = self.read("Continue").count("View key")
+        keys_to_view = self.read("View key 0.*Continue").count("View key")
         self.press(*["down"] * keys_to_view, "ret")
         self.read("Yes")
         self.press("down", "ret")
@@ -78,19 +78,19 @@ class Person:
         self.press("ret")
         self.vm.await_off(SCREEN_LIMIT)
 
-    def read(self, text: str) -> str:
-        """Wait until the screen shows a text; all that it showed since the last one."""
+    def read(self, pattern: str) -> str:
+        """Wait until the screen shows a pattern; all that it showed since the last one. Lines are drawn anew when they are left."""
         deadline = time.monotonic() + SCREEN_LIMIT
         while time.monotonic() < deadline:
             content = self.vm.console.read_bytes()[self.seen :] if self.vm.console.exists() else b""
             shown = ESCAPES.sub("", content.decode(errors="replace"))
-            if text in shown:
+            if re.search(pattern, shown, re.DOTALL):
                 self.seen += len(content)
                 return shown
             if self.vm.state is None:
-                raise LabError(f"VM {self.vm.kernel.id} ended before it showed {text!r}; its console is {self.vm.console}")
+                raise LabError(f"VM {self.vm.kernel.id} ended before it showed {pattern!r}; its console is {self.vm.console}")
             time.sleep(0.1)
-        raise LabError(f"VM {self.vm.kernel.id} did not show {text!r} within {SCREEN_LIMIT:.0f} s; it showed {shown[-300:]!r}")
+        raise LabError(f"VM {self.vm.kernel.id} did not show {pattern!r} within {SCREEN_LIMIT:.0f} s; it showed {shown[-300:]!r}")
 
     def type(self, text: str) -> None:
         """Type a text: small letters, digits, and what KEYS names."""

@@ -43,6 +43,7 @@ class Screen:
 SCREENS = {
     "": "\x1b[01;01HPress any key to perform MOK \x1b[0mmanagement",
     "ret": "\x1b[2JContinue boot  \x1b[1mEnroll MOK  Enroll key from disk",
+    "retdown": "Continue boot",
     "retdownret": "View key 0  View key 1  Continue",
     "downretdowndownret": "Enroll the key(s)?  No  Yes",
     "downdownretdownret": "Password:",
