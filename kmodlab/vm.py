@@ -298,7 +298,7 @@ class Vm:
         _await(answers, limit, f"VM {self.kernel.id} does not answer; its console is {self.console}", pause=0.1)
 
     def _warm_up(self) -> None:
-        """Have the guest read what every test needs, so that the snapshot holds it in its page cache. A busy machine does without."""
+        """Have the guest read what every test needs, so that the snapshot has it in its page cache. Busy machines go without."""
         with suppress(subprocess.TimeoutExpired):
             self.ssh(WARM_UP, limit=60)
 
