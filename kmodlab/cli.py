@@ -55,7 +55,7 @@ def main() -> None:
 @click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
 @click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
-@click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
+@click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed.")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")

@@ -79,7 +79,7 @@ class Person:
         self.vm.await_off(SCREEN_LIMIT)
 
     def read(self, pattern: str) -> str:
-        """Wait until the screen shows a pattern; all that it showed since the last one. Lines are drawn anew when they are left."""
+        """Wait until the screen shows a pattern; all that it showed since the last one. A line is drawn anew when it is left."""
         deadline = time.monotonic() + SCREEN_LIMIT
         while time.monotonic() < deadline:
             content = self.vm.console.read_bytes()[self.seen :] if self.vm.console.exists() else b""
