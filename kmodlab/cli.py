@@ -57,7 +57,7 @@ def main() -> None:
 @click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named.")
 @click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
-@click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed (x86_64).")
+@click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed.")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
 @click.option(
     "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."

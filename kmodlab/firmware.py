@@ -90,7 +90,8 @@ class Firmware:
         if not entries:
             shutil.copyfile(self.build.template, store)
             return
-        options = ["--sb"] if self.platform else []
+        # Some packages' template belongs to somebody already.
+        options = ["--sb", *(word for name in ("PK", "KEK", "db", "dbx") for word in ("--delete", name))] if self.platform else []
         for option, value in entries:
             options += [option, str(value)] if option == "--distro-keys" else [option, OWNER, str(value)]
         command = [str(TOOL), "--input", str(self.build.template), "--output", str(store), *options]

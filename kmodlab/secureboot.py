@@ -24,7 +24,7 @@ class Platform:
 
     build: Build
     machine: str
-    """What QEMU's machine type needs for it."""
+    """What QEMU's machine type needs for it, beside what the inventory says."""
     cpus: int | None = None
     """None: as many as the inventory says."""
 
@@ -42,6 +42,11 @@ PLATFORMS = {
         ),
         ",smm=on",
         cpus=1,
+    ),
+    # Nothing guards the variables here but the kernel. The package's empty variable store is one that no tool can fill.
+    "arm64": Platform(
+        Build("qemu-efi-aarch64", Path("/usr/share/AAVMF/AAVMF_CODE.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.ms.fd")),
+        "",
     ),
 }
 

@@ -18,6 +18,12 @@ from kmodlab.keys import SigningKey
 from kmodlab.secureboot import PLATFORMS, secure_firmware, secure_kernel, signed_image
 
 BUILD = PLATFORMS["x86_64"].build
+BUILDS = [
+    pytest.param(
+        each.build, id=arch, marks=pytest.mark.skipif(not each.build.code.exists(), reason=f"install {each.build.package}")
+    )
+    for arch, each in PLATFORMS.items()
+]
 needs_ovmf = pytest.mark.skipif(not BUILD.code.exists(), reason=f"{BUILD.code} is missing: install ovmf")
 
 
@@ -50,6 +56,15 @@ def test_the_firmware_trusts_what_it_was_given_and_forbids_the_rest(kernel: Kern
     assert subject(revoked) in found["dbx"]
     assert subject(keys.kernel_key()) in found["PK"]
     assert "SecureBootEnable" in found
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_what_a_template_trusts_is_not_trusted(build: Build, tmp_path: Path) -> None:
+    own = keys.kernel_key()
+    found = variables(Firmware(build, db=(own.certificate,), platform=own.certificate), tmp_path)
+    for name in ("PK", "KEK", "db"):
+        assert found[name].count("subject") == 1
+        assert subject(own) in found[name]
 
 
 @needs_ovmf
