@@ -269,9 +269,10 @@ class Guest:
         timeout *= self.patience
         answer = self._shell.run(language, script, stdin, timeout)
         if answer.rc == OVER:
-            raise AssertionError(f"did not end within {timeout:g} s: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
+            raise AssertionError(f"did not end within {timeout:g} s: {_told(script, answer)}")
         if check and answer.rc:
-            raise AssertionError(f"status {answer.rc} of: {script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}")
+            last = (answer.stderr.strip().splitlines() or [""])[-1]
+            raise AssertionError(f"status {answer.rc}{f' ({last})' if last else ''} of: {_told(script, answer)}")
         return answer
 
     def spawn(self, script: str) -> Session:
@@ -298,3 +299,7 @@ class Guest:
         """The kernel line as numbers, (6, 12)."""
         major, minor = re.findall(r"\d+", self.release)[:2]
         return int(major), int(minor)
+
+
+def _told(script: str, answer: Result) -> str:
+    return f"{script}\nstdout: {answer.stdout}\nstderr: {answer.stderr}"
