@@ -42,7 +42,10 @@ exits with it: a dead guest is seen at once, its console kept. Programs always l
 again what it has translated, and starting one costs a quarter of what it would (9 ms of the processor's time, not 40)."""
 BOOTED = "booted.json"
 """In a snapshot: the state of the VM that it was taken of."""
-PROBE = ("-o", "ConnectTimeout=2")
+FIRST_TRY = 2
+LAST_TRY = 32
+"""Seconds in which a coming guest must have answered a connection, the first time and at most: a kernel that checks itself, on a
+busy machine, needs more than two of them for the handshake."""
 APART = ("-o", "ControlPath=none")
 """A connection of its own, which a snapshot must be spared: nobody would be at its other end after it."""
 WARM_UP = """
@@ -150,7 +153,7 @@ class Vm:
         return self._ssh(*APART, self.kernel.id, *words, limit=limit)
 
     def _ssh(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
-        command = ["ssh", "-F", str(self.ssh_config), *PROBE, *words]
+        command = ["ssh", "-F", str(self.ssh_config), *words]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit)
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -288,13 +291,21 @@ class Vm:
         The connection stays open for those who come next, unless the options say otherwise: it costs an emulated guest a second.
         """
 
+        seconds = FIRST_TRY
+
         def answers() -> bool:
+            nonlocal seconds
             if self.state is None:
                 raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
+            started = time.monotonic()
             try:
-                return self._ssh(*options, self.kernel.id, "true", limit=limit).returncode == 0
+                if self._ssh(*options, "-o", f"ConnectTimeout={seconds}", self.kernel.id, "true", limit=limit).returncode == 0:
+                    return True
             except subprocess.TimeoutExpired:
-                return False
+                pass
+            if time.monotonic() - started >= seconds:
+                seconds = min(2 * seconds, LAST_TRY)
+            return False
 
         _await(answers, limit, f"VM {self.kernel.id} does not answer; its console is {self.console}", pause=0.1)
 
