@@ -1,7 +1,7 @@
 """Load and unload a module very often, on all processors at once, and see that the kernel gets back all it gave.
 
 Memory is measured after each batch of loads, and only growth in most batches counts: what the kernel keeps for itself, or
-gives back late, comes in steps. One object, one area or one page that is lost with each load is found.
+gives back late, comes in steps. One object of a slab cache or one area of vmalloc that is lost with each load is found.
 """
 
 from __future__ import annotations

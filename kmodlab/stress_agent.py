@@ -10,7 +10,6 @@ import ctypes
 import errno
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -93,7 +92,7 @@ def give_back() -> None:
 
 
 def used() -> dict[str, int]:
-    """Objects by slab cache, areas of vmalloc by caller, and pages of no known use."""
+    """Objects by slab cache, and areas of vmalloc by caller."""
     found: dict[str, int] = {}
     for line in Path("/proc/slabinfo").read_text().splitlines()[2:]:
         name, objects = line.split()[:2]
@@ -105,27 +104,7 @@ def used() -> dict[str, int]:
             caller = "of an unloaded module" if len(words) < 3 or words[2].startswith("0x") else f"by {words[2]}"
             name = f"vmalloc {caller}"
             found[name] = found.get(name, 0) + 1
-    found["pages of no known use"] = unknown_pages()
     return found
-
-
-KNOWN = (
-    *("MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "Slab", "PageTables", "SecPageTables"),
-    "VmallocUsed",
-    "Percpu",
-)
-
-
-def unknown_pages() -> int:
-    """Pages that no counter of the kernel's explains: what somebody has from the page allocator itself."""
-    with contextlib.suppress(OSError):
-        Path("/proc/sys/vm/stat_refresh").read_text()  # adds up what each processor has counted for itself
-    lines = (line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    kilobytes = {name: int(rest.split()[0]) for name, _, rest in lines}
-    known = sum(kilobytes.get(name, 0) for name in KNOWN)
-    # Free pages that a processor keeps for itself are in no counter. Since 6.7 they become more with use.
-    kept = sum(map(int, re.findall(r"^\s+count: +(\d+)", Path("/proc/zoneinfo").read_text(), re.MULTILINE)))
-    return (kilobytes["MemTotal"] - known) // (os.sysconf("SC_PAGE_SIZE") // 1024) - kept
 
 
 Batch(json.load(sys.stdin)).run()

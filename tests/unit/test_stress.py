@@ -31,5 +31,5 @@ def test_what_a_kernel_did_not_have_at_first_counts_from_nothing() -> None:
 
 
 def test_the_strongest_comes_first() -> None:
-    measures = [{"pages": 20 * n, "slab buffer": 60 * n} for n in range(6)]
-    assert [reason.split(" +")[0] for reason in growth(measures, 20)] == ["slab buffer", "pages"]
+    measures = [{"slab file": 20 * n, "slab buffer": 60 * n} for n in range(6)]
+    assert [reason.split(" +")[0] for reason in growth(measures, 20)] == ["slab buffer", "slab file"]
