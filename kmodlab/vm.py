@@ -7,6 +7,7 @@ that snapshot) where not. So a crash costs two seconds, not a boot.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -278,8 +279,8 @@ class Vm:
             "ControlPath": self.folder / "ssh",
             "ControlPersist": "600",
             "ServerAliveInterval": "2",
-            "ServerAliveCountMax": "3",
-            "ConnectTimeout": "5",
+            "ServerAliveCountMax": math.ceil(3 * self.kernel.vm_patience),
+            "ConnectTimeout": math.ceil(5 * self.kernel.vm_patience),
             "LogLevel": "ERROR",
         }
         lines = "".join(f"  {key} {value}\n" for key, value in options.items())
@@ -312,7 +313,7 @@ class Vm:
     def _warm_up(self) -> None:
         """Have the guest read what every test needs, so that the snapshot holds it in its page cache; a busy one does without."""
         with suppress(subprocess.TimeoutExpired):
-            self.ssh(WARM_UP, limit=60)
+            self.ssh(WARM_UP, limit=60 * self.kernel.vm_patience)
 
     def _save(self, snapshot: Path, state: VmState) -> None:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
