@@ -43,10 +43,11 @@ PLATFORMS = {
         ",smm=on",
         cpus=1,
     ),
-    # Nothing guards the variables here but the kernel. The package's empty variable store is one that no tool can fill.
+    # Nothing guards the variables here but the kernel. The package's empty variable store is one that no tool can fill. With ACPI
+    # the kernel would call the machine's GPIO lines by other names than without firmware.
     "arm64": Platform(
         Build("qemu-efi-aarch64", Path("/usr/share/AAVMF/AAVMF_CODE.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.ms.fd")),
-        "",
+        ",acpi=off",
     ),
 }
 
