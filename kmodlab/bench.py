@@ -176,8 +176,10 @@ def _our_build(lab: Lab, kernel: str, cache: Path) -> None:
 def _plain_make(lab: Lab, kernel: str, scratch: Path) -> None:
     work = scratch / "plain"
     shutil.copytree(lab.order.folder, work)
-    target = f"/lib/modules/{lab.resolved(kernel).release}/build"
-    command = ["make", "-C", target, f"M={sandbox.WORK}", f"-j{os.cpu_count()}", "modules"]
+    resolved = lab.resolved(kernel)
+    across = [f"CROSS_COMPILE={resolved.kernel.cross}"] if resolved.kernel.cross else []
+    target = f"/lib/modules/{resolved.release}/build"
+    command = ["make", "-C", target, f"M={sandbox.WORK}", f"-j{os.cpu_count()}", *across, "modules"]
     answer = sandbox.run(lab.build_root(kernel), command, work=work, limit=build.BUILD_LIMIT)
     if answer.returncode:
         raise LabError(f"the modules do not build together: {build.failure_reason(answer.stdout, 'all')}")
