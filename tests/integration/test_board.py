@@ -259,11 +259,13 @@ def test_a_board_that_dies_is_power_cycled_and_the_run_goes_on(
     board: StandIn, inventory: Path, labgrid: dict[str, str], tmp_path: Path
 ) -> None:
     boots = board.boots
-    only = "panics innocent"
+    only = "panics refuses"  # in this order
     status, results = matrix(tmp_path, inventory, labgrid, "--modules", str(HERE / "faults"), "--only", only)
     found = cells(results)
     assert (found["panics"].verdict, found["panics"].stage) == ("fail", "load"), found["panics"]
-    assert (found["innocent"].verdict, status) == ("pass", 1), found["innocent"]
+    assert (found["refuses"].verdict, found["refuses"].stage) == ("fail", "load"), found["refuses"]
+    assert "No such device" in found["refuses"].reason
+    assert status == 1
     assert board.boots == boots + 1
     if shutil.which("microcom"):
         assert "panic: " in found["panics"].reason and "nothing can be done" in found["panics"].reason, found["panics"].reason
@@ -275,9 +277,9 @@ def test_a_board_that_does_not_come_back_is_an_error_with_its_reason(
     monkeypatch.setattr(board, "power", lambda on: board.vm.stop())  # the socket's fuse has gone
     short = tmp_path / "hosts.yml"
     short.write_text(inventory.read_text().replace("240", "5"))
-    only = "panics innocent"
+    only = "panics refuses"
     status, results = matrix(tmp_path, short, labgrid, "--modules", str(HERE / "faults"), "--only", only)
     assert status in (1, 2)
-    innocent = cells(results)["innocent"]
-    assert innocent.verdict == "error"
-    assert "board standin did not come back within 5 s after it was power-cycled" in innocent.reason
+    refuses = cells(results)["refuses"]
+    assert refuses.verdict == "error"
+    assert "board standin did not come back within 5 s after it was power-cycled" in refuses.reason
