@@ -58,9 +58,9 @@ python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, st
 
 
 class VmState(BaseModel):
-    """What others need to know of a running VM; kept as vm.json in its folder."""
+    """What others need to know of a running VM; kept as vm.json in its folder, which a newer kmodlab may have written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     pid: int
     port: int
