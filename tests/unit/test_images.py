@@ -40,7 +40,7 @@ def board(**news: object) -> Resolved:
         "vm_dtb": "board.dtb",
         "vm_root_size": 8,
     }
-    kernel: Kernel = load_inventory()["6.12-armhf"].model_copy(update={"vm_root": "/dev/mmcblk0", **usual, **news})
+    kernel: Kernel = load_inventory()["6.12-armhf"].model_copy(update={"vm_root": "/dev/mmcblk1", **usual, **news})
     return Resolved(kernel=kernel, release=RELEASE, version="1", sources=())
 
 
@@ -50,7 +50,7 @@ def test_a_board_gets_its_own_initramfs_device_tree_and_size_and_the_same_root(b
     derived = BootImage(tmp_path / "derived")
     listed = subprocess.run(["cpio", "-t", "--quiet"], input=derived.initrd.read_bytes(), capture_output=True, check=True)
     assert {"modules/bus.ko", "modules/card.ko", "modules/net.ko"} <= set(listed.stdout.decode().split())
-    assert b"mount -t erofs -o ro /dev/mmcblk0 /lower" in derived.initrd.read_bytes()
+    assert b"mount -t erofs -o ro /dev/mmcblk1 /lower" in derived.initrd.read_bytes()
     assert b"bus.ko\ncard.ko\nnet.ko\n" in derived.initrd.read_bytes(), "the order in which they are loaded"
     assert derived.dtb.read_text() == "tree"
     assert derived.root.stat().st_size == 8 << 20 and derived.root.read_bytes().startswith(before)
