@@ -21,8 +21,11 @@ from kmodlab.results import Check, Stage, Verdict
 from kmodlab.wiring import Wiring
 
 STATE = r"""
-state() {
+kernel() {
     echo "== $1 kernel"; cat /proc/sys/kernel/tainted /proc/modules /proc/interrupts
+}
+state() {
+    kernel "$1"
     echo "== $1 entries"; printf '%s\n' /proc/[!0-9]* /sys/class/* /sys/class/*/* /sys/bus/*/drivers/* /sys/bus/*/devices/* \
         /sys/kernel/* /dev/* /dev/[!p]*/*
 }
@@ -159,7 +162,8 @@ state before
 {module.prepare()}
 echo "== insmod"
 insmod {module.ko} {module.entry.parameters} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
-state after
+kernel after
+for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] || echo "missing $path"; done
 echo "== sysfs"
 for file in initstate taint version srcversion; do
     [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
@@ -173,11 +177,13 @@ exit 0"""
         if answer.rc:
             raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {said}")
         before, after = _state(sections, "before"), _state(sections, "after")
+        missing = re.findall(r"^missing (.*)$", answer.stdout, re.MULTILINE)
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
             raise StageError(Stage.LOAD, _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}")
         self._note(Stage.LOAD, "insmod")
         self._look(sections, after)
+        self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
         self._promises(Stage.LOAD, module.entry.at_load, mark)
         own = {module.kname, *(_kname(need.name) for need in module.needs)}
         return before, bool(after.modules - before.modules - own)
@@ -197,11 +203,6 @@ exit 0"""
         self._check(
             Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)"
         )
-        missing = [path for path in module.entry.paths if path not in after.entries]
-        if missing:
-            found = module.guest.sh(f"ls -d {' '.join(map(shlex.quote, missing))} 2>/dev/null", check=False).stdout.split()
-            missing = [path for path in missing if path not in found]
-        self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
 
     def _unload(self, before: State) -> list[str]:
         module, log = self.module, self.module.guest.log
@@ -289,7 +290,7 @@ def _state(sections: dict[str, list[str]], when: str) -> State:
     return State(
         tainted=int(tainted),
         modules=frozenset(line.split(" ")[0] for line in lines[:heading]),
-        entries=frozenset(sections[f"{when} entries"]),
+        entries=frozenset(sections.get(f"{when} entries", ())),
         interrupts=frozenset(f"{found[1]} {found[2]}" for found in interrupts if found),
     )
 
