@@ -1,6 +1,6 @@
 # kmodlab's entry points; `make help` lists them. Each prepares this machine first (setup.sh).
 KERNELS ?=
-MODULES ?= examples
+MODULES ?=
 ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
@@ -21,7 +21,7 @@ setup:
 	@./setup.sh
 
 matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(MODULES)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 
@@ -46,10 +46,10 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; \
-	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(MODULES)" && exit $$status
+	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)" && exit $$status
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
-	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(MODULES)"
+	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)"
 
 report: setup  ## show the newest results again
 	@$(run)kmodlab report

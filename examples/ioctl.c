@@ -95,7 +95,7 @@ static const struct file_operations test_ioctl_fops = {
 	.open = test_ioctl_open,
 	.release = test_ioctl_release,
 	.read = test_ioctl_read,
-	.llseek = default_llseek,
+	.llseek = no_seek_end_llseek,
 	.unlocked_ioctl = test_ioctl_ioctl,
 	/* The same for 32-bit programs on a 64-bit kernel: only the pointer is shorter. */
 	.compat_ioctl = compat_ptr_ioctl,

@@ -110,7 +110,8 @@ static const struct proc_ops sleep_proc_ops = {
 	.proc_release = module_close,
 	.proc_read = module_output,
 	.proc_write = module_input,
-	.proc_lseek = default_llseek,
+	/* There is no telling where it ends; default_llseek would say at 0, and tail believe it. */
+	.proc_lseek = no_seek_end_llseek,
 };
 
 static struct proc_dir_entry *procfile;

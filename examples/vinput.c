@@ -81,7 +81,7 @@ static const struct file_operations vinput_fops = {
 	.open = vinput_open,
 	.read = vinput_read,
 	.write = vinput_write,
-	.llseek = default_llseek,
+	.llseek = no_seek_end_llseek,
 };
 
 /* The last user is gone: the device is unexported and each file closed. */

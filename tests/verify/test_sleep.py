@@ -52,6 +52,9 @@ os.lseek(f, 0, os.SEEK_SET)
 assert b"".join(iter(lambda: os.read(f, 3), b"")) == contents()
 assert os.lseek(f, 11, os.SEEK_SET) == 11 and os.read(f, 4) == b"0123"
 assert os.pread(f, 10, 5000) == b""
+try: os.lseek(f, 0, os.SEEK_END)
+except OSError as problem: assert problem.errno == errno.EINVAL, problem
+else: raise AssertionError("an end was told, which tail would take for the file's")
 for text in (b"x" * 79, b"y", b""):
     assert os.write(f, text) == len(text) and contents() == b"Last input:" + text + b"\\n"
 os.write(f, b"kept")
