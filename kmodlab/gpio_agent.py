@@ -18,7 +18,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 GET_CHIPINFO = 0x8044B401
 GET_LINEINFO = 0xC100B405
@@ -81,8 +80,8 @@ class Chip:
 
 def chips() -> list[Chip]:
     """All that the kernel offers, by number."""
-    paths = map(str, Path("/dev").glob("gpiochip*"))
-    return [Chip(path) for path in sorted(paths, key=lambda path: (len(path), path))]
+    names = (entry.name for entry in os.scandir("/dev") if entry.name.startswith("gpiochip"))
+    return [Chip(f"/dev/{name}") for name in sorted(names, key=lambda name: (len(name), name))]
 
 
 def chip_with(label: str) -> Chip:

@@ -90,6 +90,11 @@ class Lab:
         board = self.order.boards.get(kernel)
         return board.release if board else self.resolved(kernel).release
 
+    @cached_property
+    def _certificate(self) -> Path:
+        """That of the signing key. Checking a key takes a tenth of a second."""
+        return keys.chosen_key().certificate
+
     def key_known(self, kernel: str) -> bool:
         """Whether a kernel can know the lab's key, so that it must accept the lab's signatures."""
         if kernel in self.order.boards:
@@ -166,7 +171,7 @@ class Lab:
         """A kernel's VM, running or not."""
         resolved = self.resolved(kernel)
         console = self._console(kernel)
-        certificate = keys.chosen_key().certificate
+        certificate = self._certificate
         folder, image = runtime_dir() / self.run.id / kernel, BootImage(self.image(kernel, "boot"))
         if self.order.secureboot:
             firmware = secure_firmware(resolved.kernel, [certificate])

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from kmodlab import guest as target
@@ -74,6 +75,8 @@ class ModuleUnderTest:
     """Modules of the kernel's own that it needs."""
     gpio: Wiring | None = None
     """Where the target's buttons and LED are, if it asks for GPIO lines."""
+    gone: State | None = None
+    """What the target was like when a life cycle, the last to use it, had seen it gone with all it needs."""
 
     @property
     def name(self) -> str:
@@ -100,6 +103,10 @@ class ModuleUnderTest:
         lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
         return "\n".join(lines + ([self.gpio.setup] if self.gpio else []))
 
+    def release_kernel(self) -> str:
+        """Shell commands that take the hardware's stand-ins away; the kernel's own modules stay."""
+        return self.gpio.teardown if self.gpio else ""
+
     def prepare(self) -> str:
         """Shell commands that load all it needs, as far as that is not loaded."""
         needs = [_insmod(_kname(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs]
@@ -107,6 +114,7 @@ class ModuleUnderTest:
 
     def load(self, *parameters: str, check: bool = True) -> Result:
         """Load it, after what it needs, with parameters as one would type them."""
+        self.gone = None
         script = f"{self.prepare()}\nexec insmod {self.ko} {' '.join(parameters)}"
         return self.guest.sh(script, check=check, timeout=self.entry.limit)
 
@@ -120,10 +128,11 @@ class ModuleUnderTest:
 
     def clean_up(self) -> tuple[str, int]:
         """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
+        if self.gone:
+            return "", self.gone.tainted
         needs = (_kname(need.name) for need in reversed(self.needs))
         unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in (self.kname, *needs))
-        teardown = self.gpio.teardown if self.gpio else ""
-        answer = self.guest.sh(f"{unload}\n{teardown}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
+        answer = self.guest.sh(f"{unload}\n{self.release_kernel()}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
         return answer.stderr.strip(), int(answer.stdout)
 
     def is_loaded(self) -> bool:
@@ -155,6 +164,7 @@ class LifeCycle:
     def _load(self) -> tuple[State, bool]:
         """The state before, and whether loading brought in modules of the kernel's own."""
         module, log = self.module, self.module.guest.log
+        module.gone = None
         mark = log.mark()
         script = f"""{STATE}
 {module.prepare_kernel()}
@@ -194,11 +204,11 @@ exit 0"""
         self._check(Stage.LOAD, "in lsmod", module.kname in after.modules, f"{module.kname} is not in /proc/modules")
         self._check(Stage.LOAD, "in /sys/module", sysfs.get("initstate") == "live", f"initstate is {sysfs.get('initstate')}")
         for name in ("version", "srcversion"):
-            told = modinfo(self.ko, name)
+            told = modinfo(self.ko).get(name, "")
             self._check(
                 Stage.LOAD, name, sysfs.get(name, "") == told, f"/sys/module says '{sysfs.get(name, '')}', the file '{told}'"
             )
-        self._check(Stage.LOAD, "signer", bool(modinfo(self.ko, "signer")), "modinfo names no signer")
+        self._check(Stage.LOAD, "signer", bool(modinfo(self.ko).get("signer")), "modinfo names no signer")
         unsigned = self.key_known and "E" in sysfs.get("taint", "")
         self._check(
             Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)"
@@ -211,6 +221,7 @@ exit 0"""
 echo "== rmmod"
 rmmod {module.kname} 2>&1 && echo "== unloaded ok" || echo "== unloaded refused $?"
 {" ".join(f"rmmod {_kname(need.name)};" for need in reversed(module.needs))}
+{module.release_kernel()}
 state after
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] && echo "left $path"; done
 exit 0"""
@@ -219,8 +230,9 @@ exit 0"""
         if "unloaded ok" not in sections:
             raise StageError(Stage.UNLOAD, _refusal(answer.stdout) or f"rmmod failed: {answer.stderr.strip()}")
         after = _state(sections, "after")
-        gone = {module.kname, *(_kname(need.name) for need in module.needs)} & after.modules
-        self._check(Stage.UNLOAD, "module gone", not gone, f"still in /proc/modules: {', '.join(sorted(gone))}")
+        stays = {module.kname, *(_kname(need.name) for need in module.needs)} & after.modules
+        module.gone = None if stays else after
+        self._check(Stage.UNLOAD, "module gone", not stays, f"still in /proc/modules: {', '.join(sorted(stays))}")
         self._promises(Stage.UNLOAD, module.entry.at_unload, mark)
         left = re.findall(r"^left (.*)$", answer.stdout, re.MULTILINE)
         return sorted({*after.left_since(before), *left})
@@ -253,16 +265,18 @@ exit 0"""
             self.checks.setdefault(stage, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
 
 
-def modinfo(ko: Path, name: str) -> str:
-    """A field of a module's file, as modinfo says it; empty where it has none."""
-    answer = subprocess.run(["modinfo", "-F", name, str(ko)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
+@cache
+def modinfo(ko: Path) -> dict[str, str]:
+    """What modinfo says of a module's file, by field; the last value of a field that is there more than once."""
+    answer = subprocess.run(["modinfo", "-0", str(ko)], capture_output=True, text=True, check=False)
+    fields = (entry.partition("=") for entry in answer.stdout.split("\0"))
+    return {name: value.strip() for name, _, value in fields}
 
 
 def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
     """The kernel's own modules that a module's file depends on: all its `depends` but the lab's `own`."""
     lab = {_kname(name) for name in own}
-    return [name for name in modinfo(ko, "depends").split(",") if name and _kname(name) not in lab]
+    return [name for name in modinfo(ko).get("depends", "").split(",") if name and _kname(name) not in lab]
 
 
 def _refusal(output: str) -> str:

@@ -142,8 +142,8 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
 
 def deploy(lab: Lab, kernel: str, target: Guest) -> None:
     """Put a kernel's signed modules and programs onto a target that SSH reaches."""
-    target.sh(f"mkdir -p {guest.LAB} && rm -rf {guest.MODULES} {guest.PROGRAMS}")
-    command = target.command(f"tar -x -C {guest.LAB}")
+    fresh = f"mkdir -p {guest.LAB} && rm -rf {guest.MODULES} {guest.PROGRAMS}"
+    command = target.command(f"{fresh} && exec tar -x -C {guest.LAB}")
     answer = subprocess.run(command, input=_archive(lab.artefacts(kernel)), capture_output=True, timeout=120, check=False)
     if answer.returncode:
         raise LabError(f"{kernel}: the modules cannot be deployed: {answer.stderr.decode(errors='replace').strip()}")
