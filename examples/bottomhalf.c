@@ -15,6 +15,7 @@
 #include <linux/gpio/machine.h>
 #include <linux/interrupt.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -75,6 +76,25 @@ static void show_buttons(void)
 	spin_unlock_irqrestore(&led_lock, flags);
 }
 
+/*
+ * A chip behind a slow bus sleeps until it has an answer. Then the same takes a
+ * mutex, other functions, and a thread to call them in: interrupt handlers must
+ * not sleep.
+ */
+static bool chip_sleeps;
+static DEFINE_MUTEX(slow_led_lock);
+
+static void show_buttons_slowly(void)
+{
+	int i, held = 0;
+
+	mutex_lock(&slow_led_lock);
+	for (i = 0; i < NR_BUTTONS; i++)
+		held |= gpiod_get_value_cansleep(BUTTONS[i].desc) > 0;
+	gpiod_set_value_cansleep(LED->desc, held);
+	mutex_unlock(&slow_led_lock);
+}
+
 static atomic_t unhandled; /* interrupts that the bottom half has not seen */
 
 /*
@@ -95,9 +115,18 @@ static DECLARE_WORK(work, bottom_half);
 /* The top half. */
 static irqreturn_t bottomhalf_handler(int irq, void *line)
 {
-	show_buttons();
 	atomic_inc(&unhandled);
 	schedule_work(&work);
+	if (chip_sleeps)
+		return IRQ_WAKE_THREAD;
+	show_buttons();
+	return IRQ_HANDLED;
+}
+
+/* What IRQ_WAKE_THREAD wakes. */
+static irqreturn_t bottomhalf_thread(int irq, void *line)
+{
+	show_buttons_slowly();
 	return IRQ_HANDLED;
 }
 
@@ -140,11 +169,7 @@ static int get_line(struct line *line)
 	}
 	line->desc = desc;
 
-	/* A chip behind a slow bus sleeps when asked, which an interrupt handler must not. */
-	if (gpiod_cansleep(desc)) {
-		pr_err("bottomhalf: chip \"%s\" cannot be used in an interrupt handler\n", chip);
-		return -EINVAL;
-	}
+	chip_sleeps = gpiod_cansleep(desc);
 	return 0;
 }
 
@@ -158,8 +183,9 @@ static int get_irq(struct line *button)
 		return irq;
 	}
 
-	err = request_irq(irq, bottomhalf_handler, IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING,
-			  button->name, button);
+	err = request_threaded_irq(irq, bottomhalf_handler, chip_sleeps ? bottomhalf_thread : NULL,
+				   IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING, button->name,
+				   button);
 	if (err) {
 		pr_err("bottomhalf: cannot have interrupt %d for %s: %pe\n", irq, button->name,
 		       ERR_PTR(err));
@@ -181,7 +207,7 @@ static void bottomhalf_release(void)
 	/* Drops work that has not begun, waits for work that has. Nobody is left to schedule it again. */
 	cancel_work_sync(&work);
 	if (LED->desc)
-		gpiod_set_value(LED->desc, 0);
+		gpiod_set_value_cansleep(LED->desc, 0);
 	for (i = 0; i < ARRAY_SIZE(lines); i++)
 		gpiod_put(lines[i].desc);
 	platform_device_unregister(board);
@@ -204,7 +230,11 @@ static int __init bottomhalf_init(void)
 		return err;
 	}
 
-	show_buttons(); /* one may be held already */
+	/* One may be held already. */
+	if (chip_sleeps)
+		show_buttons_slowly();
+	else
+		show_buttons();
 	pr_info("bottomhalf: the buttons are interrupts %d and %d\n", BUTTONS[0].irq,
 		BUTTONS[1].irq);
 	return 0;

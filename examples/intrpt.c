@@ -14,6 +14,7 @@
 #include <linux/gpio/machine.h>
 #include <linux/interrupt.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -71,10 +72,38 @@ static void show_buttons(void)
 	spin_unlock_irqrestore(&led_lock, flags);
 }
 
+/*
+ * A chip behind a slow bus sleeps until it has an answer. Then the same takes a
+ * mutex, other functions, and a thread to call them in: interrupt handlers must
+ * not sleep.
+ */
+static bool chip_sleeps;
+static DEFINE_MUTEX(slow_led_lock);
+
+static void show_buttons_slowly(void)
+{
+	int i, held = 0;
+
+	mutex_lock(&slow_led_lock);
+	for (i = 0; i < NR_BUTTONS; i++)
+		held |= gpiod_get_value_cansleep(BUTTONS[i].desc) > 0;
+	gpiod_set_value_cansleep(LED->desc, held);
+	mutex_unlock(&slow_led_lock);
+}
+
 /* Called at each press and at each release, with this interrupt held off. */
 static irqreturn_t intrpt_handler(int irq, void *line)
 {
+	if (chip_sleeps)
+		return IRQ_WAKE_THREAD;
 	show_buttons();
+	return IRQ_HANDLED;
+}
+
+/* What IRQ_WAKE_THREAD wakes. */
+static irqreturn_t intrpt_thread(int irq, void *line)
+{
+	show_buttons_slowly();
 	return IRQ_HANDLED;
 }
 
@@ -117,11 +146,7 @@ static int get_line(struct line *line)
 	}
 	line->desc = desc;
 
-	/* A chip behind a slow bus sleeps when asked, which an interrupt handler must not. */
-	if (gpiod_cansleep(desc)) {
-		pr_err("intrpt: chip \"%s\" cannot be used in an interrupt handler\n", chip);
-		return -EINVAL;
-	}
+	chip_sleeps = gpiod_cansleep(desc);
 	return 0;
 }
 
@@ -135,8 +160,9 @@ static int get_irq(struct line *button)
 		return irq;
 	}
 
-	err = request_irq(irq, intrpt_handler, IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING,
-			  button->name, button);
+	err = request_threaded_irq(irq, intrpt_handler, chip_sleeps ? intrpt_thread : NULL,
+				   IRQF_TRIGGER_RISING | IRQF_TRIGGER_FALLING, button->name,
+				   button);
 	if (err) {
 		pr_err("intrpt: cannot have interrupt %d for %s: %pe\n", irq, button->name,
 		       ERR_PTR(err));
@@ -156,7 +182,7 @@ static void intrpt_release(void)
 		if (BUTTONS[i].irq)
 			free_irq(BUTTONS[i].irq, &BUTTONS[i]);
 	if (LED->desc)
-		gpiod_set_value(LED->desc, 0);
+		gpiod_set_value_cansleep(LED->desc, 0);
 	for (i = 0; i < ARRAY_SIZE(lines); i++)
 		gpiod_put(lines[i].desc);
 	platform_device_unregister(board);
@@ -179,7 +205,11 @@ static int __init intrpt_init(void)
 		return err;
 	}
 
-	show_buttons(); /* one may be held already */
+	/* One may be held already. */
+	if (chip_sleeps)
+		show_buttons_slowly();
+	else
+		show_buttons();
 	pr_info("intrpt: the buttons are interrupts %d and %d\n", BUTTONS[0].irq, BUTTONS[1].irq);
 	return 0;
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from kmodlab.kernel_log import KernelLog, LogEnded, LogMissError, Record
 
@@ -27,6 +27,8 @@ MARK = "kmodlab-mark"
 KMSG_PREFIX = re.compile(rf"{MARK} (\d+)$")
 SYNC_LIMIT = 15.0
 """Seconds until a mark written to /dev/kmsg must come back; more means that the target no longer works."""
+LOOK_LIMIT = 20.0
+"""Seconds that a look at a target may take."""
 AGENT = Path(__file__).with_name("guest_agent.py").read_text()
 OVER = 124
 """The status by which the agent says that a limit was over."""
@@ -45,6 +47,19 @@ class Result:
     rc: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the kernel of a target says at one moment, and what is in its folders."""
+
+    tainted: int
+    modules: str
+    """/proc/modules."""
+    interrupts: str
+    """/proc/interrupts."""
+    entries: frozenset[str]
+    """The paths at which a module could leave something behind."""
 
 
 class Session:
@@ -110,27 +125,38 @@ class Shell:
         self._connect = connect
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: Queue[bytes] = Queue()
+        self._listed: frozenset[str] = frozenset()
 
     def run(self, language: Literal["shell", "python"], script: str, stdin: str, limit: float) -> Result:
         """Run a script; GuestLostError when no answer comes within `limit` and a grace."""
+        return Result(*self._ask({language: script, "stdin": stdin, "limit": limit}, limit, script.strip().splitlines()[0]))
+
+    def look(self, limit: float, *, entries: bool) -> Look:
+        """What the target is like; GuestLostError when it does not tell within `limit` seconds."""
+        tainted, modules, interrupts, listed = self._ask({"look": "all" if entries else "kernel"}, limit, "a look at it")
+        if listed is not None:
+            self._listed = frozenset(listed)
+        return Look(int(tainted), modules, interrupts, self._listed)
+
+    def _ask(self, job: dict[str, str | float], limit: float, what: str) -> list[Any]:
         if self._process is None:
             self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue()
             threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
-        job = json.dumps({language: script, "stdin": stdin, "limit": limit})
         try:
             assert self._process.stdin
-            self._process.stdin.write(job.encode() + b"\n")
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
             answer = self._answers.get(timeout=limit + GRACE)
         except Empty as problem:
             self.close()
-            raise GuestLostError(f"no answer within {limit:g} s to: {script.strip().splitlines()[0]}") from problem
+            raise GuestLostError(f"no answer within {limit:g} s to: {what}") from problem
         except OSError:
             answer = b""
         if not answer:
             self.close()
-            raise GuestLostError(f"the connection was lost during: {script.strip().splitlines()[0]}")
-        return Result(*json.loads(answer))
+            raise GuestLostError(f"the connection was lost during: {what}")
+        told: list[Any] = json.loads(answer)
+        return told
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], answers: Queue[bytes]) -> None:
@@ -274,6 +300,10 @@ class Guest:
             last = (answer.stderr.strip().splitlines() or [""])[-1]
             raise AssertionError(f"status {answer.rc}{f' ({last})' if last else ''} of: {_told(script, answer)}")
         return answer
+
+    def look(self, *, entries: bool = True) -> Look:
+        """What it is like now, with what is in its folders, or without; GuestLostError where it does not answer."""
+        return self._shell.look(LOOK_LIMIT * self.patience, entries=entries)
 
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""

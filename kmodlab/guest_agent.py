@@ -3,6 +3,10 @@
 A job is a line of JSON, {"shell": SCRIPT or "python": CODE, "stdin": TEXT, "limit": SECONDS}; its answer is the line
 [STATUS, STDOUT, STDERR]. Status 124 says that the limit was over, as timeout(1) does. Every job is a process group of its own;
 Python code runs in a fork of this process, which saves the quarter of a second that an emulated machine needs to start another.
+
+The job {"look": "kernel"} has no process: this one answers [TAINTED, MODULES, INTERRUPTS, null], what the kernel's files say.
+{"look": "all"} also lists, as the fourth, whatever a module could leave behind in /proc, /sys and /dev; null where that is as at
+the last look. Each program that is not started saves an emulated machine 5 to 10 ms.
 """
 
 import json
@@ -10,6 +14,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
 
 OVER = 124
 LAST_WORDS = 2.0
@@ -39,15 +44,64 @@ def status_of(child: int, limit: float) -> int:
         os.close(pidfd)
 
 
+def within(folder: str) -> list[str]:
+    """A folder's entries; none where there is no such folder (any more)."""
+    try:
+        return [f"{folder}/{name}" for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
+def entries() -> Iterator[str]:
+    """Whatever a module could leave behind."""
+    yield from (path for path in within("/proc") if not path[len("/proc/")].isdigit())
+    yield from within("/sys/kernel")
+    for kind in within("/sys/class"):
+        yield kind
+        yield from within(kind)
+    for bus in within("/sys/bus"):
+        yield from within(f"{bus}/drivers")
+        yield from within(f"{bus}/devices")
+    with os.scandir("/dev") as devices:
+        for device in devices:
+            yield device.path
+            if device.is_dir(follow_symlinks=False) and device.name != "pts":  # terminals come and go with SSH's sessions
+                yield from within(device.path)
+
+
+def contents(path: str) -> str:
+    """What a file of the kernel's says."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def start_shell(script: str, streams: list[int]) -> int:
+    """Start a job's shell. Spawning copies none of this process's page tables, as forking does."""
+    actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
+    # Python ignores SIGPIPE; what it starts must not.
+    return os.posix_spawn(
+        "/bin/sh", ["sh", "-c", script], os.environ, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGPIPE]
+    )
+
+
 requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 job: dict[str, str] = {}
+listed: list[str] = []
 for request in requests:
     job = json.loads(request)
+    if "look" in job:
+        found = sorted(entries()) if job["look"] == "all" else listed
+        news = None if found == listed else found
+        listed = found
+        told = [contents("/proc/sys/kernel/tainted"), contents("/proc/modules"), contents("/proc/interrupts"), news]
+        answers.write(json.dumps(told) + "\n")
+        answers.flush()
+        continue
     # Files, not pipes: what a job leaves running in the background holds up nobody.
     streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     os.pwrite(streams[0], job["stdin"].encode(), 0)
-    child = os.fork()
+    child = start_shell(job["shell"], streams) if "shell" in job else os.fork()
     if not child:
         os.setpgrp()
         for number, stream in enumerate(streams):
@@ -62,8 +116,6 @@ for request in requests:
 else:
     sys.exit()
 
-# Only a child comes here.
-if "shell" in job:
-    os.execv("/bin/sh", ["sh", "-c", job["shell"]])  # noqa: S606 - what a test asks for
+# Only a fork comes here.
 sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
 exec(compile(job["python"], "<test>", "exec"), {"__name__": "__main__"})  # noqa: S102 - what a test asks for

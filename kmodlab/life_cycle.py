@@ -1,6 +1,6 @@
 """What every module must stand, whatever it is for: loaded, seen, unloaded, and nothing left behind.
 
-A cell's life cycle costs two remote commands: each does all there is to do and prints all there is to see.
+A cell's life cycle costs two remote commands, each of which does all there is to do, and three looks around them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,9 @@ from kmodlab import guest as target
 from kmodlab import wiring
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
-from kmodlab.guest import Guest, Result
+from kmodlab.guest import Guest, Look, Result
 from kmodlab.results import Check, Stage, Verdict
 from kmodlab.wiring import Wiring
-
-STATE = r"""
-kernel() {
-    echo "== $1 kernel"; cat /proc/sys/kernel/tainted /proc/modules /proc/interrupts
-}
-state() {
-    kernel "$1"
-    echo "== $1 entries"; printf '%s\n' /proc/[!0-9]* /sys/class/* /sys/class/*/* /sys/bus/*/drivers/* /sys/bus/*/devices/* \
-        /sys/kernel/* /dev/* /dev/[!p]*/*
-}
-"""
-"""What a module could leave behind. The shell's own patterns list it: a program costs an emulated machine 30 ms to start."""
-
 
 LOG_LINE_LIMIT = 10.0
 """Seconds that a promised log line may come after the command that brings it about."""
@@ -58,9 +45,7 @@ class State:
 
     def left_since(self, before: State) -> list[str]:
         """What is there now and was not before: files, devices and interrupts, sorted."""
-        # Terminals come and go with the SSH sessions of the lab itself.
-        entries = {entry for entry in self.entries - before.entries if not entry.startswith("/dev/pts")}
-        return sorted(entries | {f"interrupt {each}" for each in self.interrupts - before.interrupts})
+        return sorted((self.entries - before.entries) | {f"interrupt {each}" for each in self.interrupts - before.interrupts})
 
 
 @dataclass
@@ -109,8 +94,11 @@ class ModuleUnderTest:
 
     def prepare(self) -> str:
         """Shell commands that load all it needs, as far as that is not loaded."""
-        needs = [_insmod(_kname(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs]
-        return "\n".join([self.prepare_kernel(), *needs])
+        return f"{self.prepare_kernel()}\n{self.prepare_needs()}"
+
+    def prepare_needs(self) -> str:
+        """Shell commands that load the modules of the catalog that it needs, as far as they are not loaded."""
+        return "\n".join(_insmod(_kname(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs)
 
     def load(self, *parameters: str, check: bool = True) -> Result:
         """Load it, after what it needs, with parameters as one would type them."""
@@ -166,27 +154,21 @@ class LifeCycle:
         module, log = self.module, self.module.guest.log
         module.gone = None
         mark = log.mark()
-        script = f"""{STATE}
-{module.prepare_kernel()}
-state before
-{module.prepare()}
+        if script := module.prepare_kernel():
+            self._prepared(self._sh(Stage.LOAD, script))
+        before = _state(module.guest.look())
+        script = f"""{module.prepare_needs()}
 echo "== insmod"
 insmod {module.ko} {module.entry.parameters} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
-kernel after
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] || echo "missing $path"; done
 echo "== sysfs"
 for file in initstate taint version srcversion; do
     [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
 done
 exit 0"""
-        answer = self._sh(Stage.LOAD, script)
+        answer = self._prepared(self._sh(Stage.LOAD, script))
+        after = _state(module.guest.look(entries=False))
         sections = _sections(answer.stdout)
-        said = "".join((answer.stderr or answer.stdout).strip().splitlines()[-1:])
-        if answer.rc == wiring.FAILED:
-            raise LabError(f"{module.guest.name}: the GPIO chip of its wiring cannot be had: {said}")
-        if answer.rc:
-            raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {said}")
-        before, after = _state(sections, "before"), _state(sections, "after")
         missing = re.findall(r"^missing (.*)$", answer.stdout, re.MULTILINE)
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
@@ -197,6 +179,14 @@ exit 0"""
         self._promises(Stage.LOAD, module.entry.at_load, mark)
         own = {module.kname, *(_kname(need.name) for need in module.needs)}
         return before, bool(after.modules - before.modules - own)
+
+    def _prepared(self, answer: Result) -> Result:
+        said = "".join((answer.stderr or answer.stdout).strip().splitlines()[-1:])
+        if answer.rc == wiring.FAILED:
+            raise LabError(f"{self.module.guest.name}: the GPIO chip of its wiring cannot be had: {said}")
+        if answer.rc:
+            raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {said}")
+        return answer
 
     def _look(self, sections: dict[str, list[str]], after: State) -> None:
         module = self.module
@@ -217,19 +207,16 @@ exit 0"""
     def _unload(self, before: State) -> list[str]:
         module, log = self.module, self.module.guest.log
         mark = log.mark()
-        script = f"""{STATE}
-echo "== rmmod"
+        script = f"""echo "== rmmod"
 rmmod {module.kname} 2>&1 && echo "== unloaded ok" || echo "== unloaded refused $?"
 {" ".join(f"rmmod {_kname(need.name)};" for need in reversed(module.needs))}
 {module.release_kernel()}
-state after
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] && echo "left $path"; done
 exit 0"""
         answer = self._sh(Stage.UNLOAD, script)
-        sections = _sections(answer.stdout)
-        if "unloaded ok" not in sections:
+        if "unloaded ok" not in _sections(answer.stdout):
             raise StageError(Stage.UNLOAD, _refusal(answer.stdout) or f"rmmod failed: {answer.stderr.strip()}")
-        after = _state(sections, "after")
+        after = _state(module.guest.look())
         stays = {module.kname, *(_kname(need.name) for need in module.needs)} & after.modules
         module.gone = None if stays else after
         self._check(Stage.UNLOAD, "module gone", not stays, f"still in /proc/modules: {', '.join(sorted(stays))}")
@@ -296,15 +283,12 @@ def _sections(output: str) -> dict[str, list[str]]:
     return sections
 
 
-def _state(sections: dict[str, list[str]], when: str) -> State:
-    tainted, *lines = sections[f"{when} kernel"]
-    # /proc/interrupts begins with the processors' names, which are indented; a module's line is not.
-    heading = next(number for number, line in enumerate(lines) if line.startswith(" "))
-    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line) for line in lines[heading:])
+def _state(look: Look) -> State:
+    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line) for line in look.interrupts.splitlines())
     return State(
-        tainted=int(tainted),
-        modules=frozenset(line.split(" ")[0] for line in lines[:heading]),
-        entries=frozenset(sections.get(f"{when} entries", ())),
+        tainted=look.tainted,
+        modules=frozenset(line.split(" ")[0] for line in look.modules.splitlines()),
+        entries=look.entries,
         interrupts=frozenset(f"{found[1]} {found[2]}" for found in interrupts if found),
     )
 
