@@ -193,6 +193,14 @@ def verify(lab: Lab, kernel: str) -> bool:
     return False
 
 
+def stop(lab: Lab, kernel: str) -> bool:
+    """Stop a kernel's machine; True where it ran."""
+    target = lab.target(kernel)
+    was = target.state
+    target.stop()
+    return was is not None
+
+
 STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
     "images": (Stage.BUILD, make_images),
     "build": (Stage.BUILD, build_modules),
@@ -200,6 +208,7 @@ STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
     "boot": (Stage.DEPLOY, boot),
     "deploy": (Stage.DEPLOY, deploy_to_target),
     "verify": (Stage.LOAD, verify),
+    "stop": (Stage.LOG, stop),
 }
 """By the names of their playbooks: the stage of a cell that suffers when it breaks, and the work."""
 BOARD_WORK: dict[str, Callable[[Lab, str], bool]] = {

@@ -16,7 +16,7 @@ options:
     type: list
     elements: str
     required: true
-    choices: [images, build, sign, boot, deploy, verify]
+    choices: [images, build, sign, boot, deploy, verify, stop]
   run:
     description: The run folder, which C(kmodlab matrix) made.
     type: path
@@ -50,7 +50,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "str",
                 "required": True,
-                "choices": ["images", "build", "sign", "boot", "deploy", "verify"],
+                "choices": ["images", "build", "sign", "boot", "deploy", "verify", "stop"],
             },
             "run": {"type": "path", "required": True},
             "kernel": {"type": "str", "required": True},
