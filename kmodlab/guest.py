@@ -139,13 +139,11 @@ class Shell:
         return Look(int(tainted), modules, interrupts, self._listed)
 
     def _ask(self, job: dict[str, str | float], limit: float, what: str) -> list[Any]:
-        if self._process is None:
-            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue()
-            threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
+        process = self.start()
         try:
-            assert self._process.stdin
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
-            self._process.stdin.flush()
+            assert process.stdin
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
             answer = self._answers.get(timeout=limit + GRACE)
         except Empty as problem:
             self.close()
@@ -157,6 +155,13 @@ class Shell:
             raise GuestLostError(f"the connection was lost during: {what}")
         told: list[Any] = json.loads(answer)
         return told
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The remote process, which is started where there is none; nothing waits for it."""
+        if self._process is None:
+            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue()
+            threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
+        return self._process
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], answers: Queue[bytes]) -> None:
@@ -183,8 +188,8 @@ class GuestLog:
         self._kernel_log = KernelLog()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _follow(self) -> subprocess.Popen[bytes]:
-        """One remote shell that streams the log and writes our marks into it, started again where it ended."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """The remote shell that streams the log and writes our marks into it, started again where it ended; nothing waits for it."""
         if self._process is None or self._kernel_log.ended:
             self.close()
             # cat ends when the kernel overwrote what it was to read next; the next one goes on with what is left.
@@ -196,7 +201,7 @@ class GuestLog:
 
     def mark(self) -> int:
         """A point in the log, after everything that was logged before this call."""
-        process = self._follow()
+        process = self.start()
         token = next(self._marks)
         try:
             assert process.stdin
@@ -221,7 +226,7 @@ class GuestLog:
 
     def expect(self, pattern: str, since: int, timeout: float = 10) -> Record:
         """Wait for a line; AssertionError when it does not come."""
-        self._follow()
+        self.start()
         try:
             return self._kernel_log.wait_for(pattern, since, timeout * self._patience)
         except LogEnded as problem:
@@ -265,6 +270,11 @@ class Guest:
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def connect(self) -> None:
+        """Start our connections to it ahead of their first use, which would wait for them."""
+        self._shell.start()
+        self.log.start()
 
     def close(self) -> None:
         """End our connections to it."""

@@ -66,6 +66,7 @@ class Worker:
         self.target = lab.target(kernel)
         self.release = lab.release(kernel)
         self.guest = self.target.guest()
+        self.guest.connect()
         self.wiring = lab.wiring(kernel)
         self.key_known = lab.key_known(kernel)
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
@@ -306,7 +307,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
-        worker.describe_gpio()
+        if not worker.lab.order.quick:
+            worker.describe_gpio()
         worker.guest.close()
 
 
