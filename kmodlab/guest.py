@@ -189,7 +189,7 @@ class GuestLog:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The remote shell that streams the log and writes our marks into it, started again where it ended; nothing waits for it."""
+        """The remote shell that streams the log and writes our marks into it, started (again) where there is none."""
         if self._process is None or self._kernel_log.ended:
             self.close()
             # cat ends when the kernel overwrote what it was to read next; the next one goes on with what is left.
