@@ -129,7 +129,7 @@ class Shell:
 
     def run(self, language: Literal["shell", "python"], script: str, stdin: str, limit: float) -> Result:
         """Run a script; GuestLostError when no answer comes within `limit` and a grace."""
-        return Result(*self._ask({language: script, "stdin": stdin, "limit": limit}, limit, script.strip().splitlines()[0]))
+        return Result(*self._ask({language: script, "stdin": stdin, "limit": limit}, limit, script.strip().partition("\n")[0]))
 
     def look(self, limit: float, *, entries: bool) -> Look:
         """What the target is like; GuestLostError when it does not tell within `limit` seconds."""
