@@ -8,7 +8,7 @@ import pytest
 from kmodlab.errors import LabError
 from kmodlab.images import BootImage, image_key, image_path
 from kmodlab.kernels import Kernel, Resolved, load_inventory
-from kmodlab.vm import Vm, emulated_by
+from kmodlab.vm import Vm, VmState, emulated_by
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,26 @@ def test_machines_that_run_the_same_packages_share_their_build_root(tmp_path: Pa
     assert path("6.12-sabrelite-armhf", "build") == path("6.12-armhf", "build")
     assert path("6.12-sabrelite-armhf", "boot") != path("6.12-armhf", "boot")
     assert path("6.1-armhf", "build") != path("6.12-armhf", "build") != path("6.12-arm64", "build")
+
+
+@pytest.mark.parametrize(("hangs", "tries"), [(0, 1), (1, 2), (2, 2)])
+def test_a_boot_that_hangs_is_tried_once_more(hangs: int, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    vm = Vm(load_inventory()["6.12-x86_64"], BootImage(tmp_path), tmp_path / "vm", tmp_path / "console")
+    limits: list[float] = []
+
+    def answers(vm: Vm, limit: float, options: tuple[str, ...]) -> None:
+        limits.append(limit)
+        if len(limits) <= hangs:
+            raise LabError("VM does not answer")
+
+    monkeypatch.setattr(Vm, "_launch", lambda vm, restored: VmState(pid=0, port=0, accel="tcg", restored=restored))
+    monkeypatch.setattr(Vm, "_await_ssh", answers)
+    monkeypatch.setattr(Vm, "_warm_up", lambda vm: None)
+    monkeypatch.setattr(Vm, "_save", lambda vm, snapshot, state: None)
+    if hangs < tries:
+        assert not vm.start().restored
+    else:
+        with pytest.raises(LabError, match="does not answer"):
+            vm.start()
+    assert len(limits) == tries and limits[-1] >= limits[0]
