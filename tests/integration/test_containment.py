@@ -1,14 +1,12 @@
 """Modules that break the kernel in every way: each gets its own true verdict, and the innocent one after them passes."""
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import faulty
 import pytest
 
-from kmodlab.results import Cell, Results, load_results
+from kmodlab.results import Results
 from kmodlab.vm import runtime_dir
 
 HERE = Path(__file__).parent
@@ -34,18 +32,8 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
-    reports = tmp_path_factory.mktemp("reports")
-    asked = ["--kernels", "6.12", "--modules", str(HERE / "faults"), "--reports", str(reports)]
-    command = [sys.executable, "-m", "kmodlab", "matrix", *asked]
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    yield load_results(reports / "latest")
+    yield faulty.prove(tmp_path_factory.mktemp("reports"), "6.12", HERE / "faults", limit=LIMIT)
     assert not list(runtime_dir().glob("*/*/vm.json")), "a VM was left running"
-
-
-def cell(results: Results, module: str) -> Cell:
-    (found,) = [each for each in results.cells if each.module == module]
-    return found
 
 
 def test_every_module_has_a_verdict(results: Results) -> None:
@@ -54,7 +42,4 @@ def test_every_module_has_a_verdict(results: Results) -> None:
 
 @pytest.mark.parametrize("module", EXPECTED)
 def test_the_verdict_is_true(results: Results, module: str) -> None:
-    verdict, stage, reason = EXPECTED[module]
-    found = cell(results, module)
-    assert (found.verdict, found.stage) == (verdict, stage), found
-    assert re.search(reason, found.reason), found.reason
+    faulty.insist(faulty.cell(results, module), *EXPECTED[module])

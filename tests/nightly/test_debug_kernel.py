@@ -1,13 +1,11 @@
 """The debug kernel finds what no other does: memory that one load loses, a lock order, a sleep where none may be."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
+import faulty
 import pytest
 
-from kmodlab.results import Results, load_results
+from kmodlab.results import Results
 
 HERE = Path(__file__).parent
 LIMIT = 7200
@@ -25,17 +23,9 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    reports = tmp_path_factory.mktemp("reports")
-    asked = ["--kernels", "6.12-debug", "--modules", str(HERE / "faults"), "--reports", str(reports)]
-    command = [sys.executable, "-m", "kmodlab", "matrix", *asked]
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    return load_results(reports / "latest")
+    return faulty.prove(tmp_path_factory.mktemp("reports"), "6.12-debug", HERE / "faults", limit=LIMIT)
 
 
 @pytest.mark.parametrize("module", EXPECTED)
 def test_the_fault_is_found(results: Results, module: str) -> None:
-    stage, reason = EXPECTED[module]
-    (found,) = [each for each in results.cells if each.module == module]
-    assert (found.verdict, found.stage) == ("fail", stage), found
-    assert re.search(reason, found.reason), found.reason
+    faulty.insist(faulty.cell(results, module), "fail", *EXPECTED[module])

@@ -1,0 +1,31 @@
+"""Faulty modules, proved by a real run: what each of them got is the test."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kmodlab.results import Cell, Results, load_results
+
+
+def prove(reports: Path, kernel: str, modules: Path, *more: str, limit: float) -> Results:
+    """Run `kmodlab matrix` on a folder of which some modules fail, within `limit` seconds, images included."""
+    asked = ["--kernels", kernel, "--modules", str(modules), "--reports", str(reports), *more]
+    command = [sys.executable, "-m", "kmodlab", "matrix", *asked]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    return load_results(reports / "latest")
+
+
+def cell(results: Results, module: str) -> Cell:
+    """A module's only cell."""
+    (found,) = [each for each in results.cells if each.module == module]
+    return found
+
+
+def insist(found: Cell, verdict: str, stage: str, reason: str) -> None:
+    """A cell has this verdict, decided at this stage, for a reason that matches."""
+    assert (found.verdict, found.stage) == (verdict, stage), found
+    assert re.search(reason, found.reason), found.reason
