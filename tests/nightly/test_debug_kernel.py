@@ -15,8 +15,8 @@ EXPECTED = {
     "frees_twice": ("log", "kasan: .*double-free"),
     "reads_beyond": ("log", "kasan: .*slab-out-of-bounds"),
     "locks_in_two_orders": ("log", "lockdep: .*circular locking"),
-    "sleeps_with_a_lock": ("log", "atomic-sleep: .*sleeping function"),
-    "frees_a_timer": ("log", "debug-objects: .*"),
+    "sleeps_with_a_lock": ("log", "atomic-sleep: .*scheduling while atomic"),
+    "frees_a_timer": ("log", "timer: ODEBUG: free active"),
     "shifts_too_far": ("log", "ubsan: .*shift-out-of-bounds"),
 }
 
