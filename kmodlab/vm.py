@@ -199,10 +199,10 @@ class Vm:
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *self._starter(),
             *("-drive", f"if=none,id=root,file={self.image.root},format=raw,{writes}"),
             *(word for device in kernel.vm_devices for word in ("-device", device)),
             *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
+            *self._starter(),  # after the root, which is to be the first disk
         ]
 
     def _starter(self) -> list[str]:
