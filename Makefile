@@ -24,6 +24,7 @@ matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONL
 	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
+	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12
 
 lint: setup  ## style, types and data, without running anything
 	$(run)ruff check .
