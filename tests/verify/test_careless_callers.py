@@ -29,7 +29,7 @@ f = os.open(path, os.O_RDWR if readable and writable else os.O_RDONLY if readabl
 def raw(function, *arguments):
     'What a system call says: its result, or the name of its error.'
     ctypes.set_errno(0)
-    function.restype = ctypes.c_int if function is libc.ioctl else ctypes.c_ssize_t
+    function.restype = {"ioctl": ctypes.c_int, "lseek64": ctypes.c_int64}.get(function.__name__, ctypes.c_ssize_t)
     result = function(f, *arguments)
     return errno.errorcode[ctypes.get_errno()] if result == -1 else result
 
