@@ -1,7 +1,8 @@
 """Load and unload a module very often, on all processors at once, and see that the kernel gets back all it gave.
 
 Memory is measured after each batch of loads, and only growth in most batches counts: what the kernel keeps for itself, or
-gives back late, comes in steps. One object of a slab cache or one area of vmalloc that is lost with each load is found.
+gives back late, comes in steps. One object of a slab cache or one area of vmalloc that is lost with each load is found. What grew
+is tried once more: what something else on the machine did meanwhile (seen once with 64 modules) does not come again.
 """
 
 from __future__ import annotations
@@ -39,14 +40,19 @@ class Stress:
         """Load and unload it. StageError where that fails, or where memory grew with each load."""
         size = max(1, -(-self.loads // BATCHES))
         self.module.guest.sh(self.module.prepare(), timeout=self.module.entry.limit)
-        measures = [self._batch(size) for _ in range(BATCHES)]
-        found = growth(measures, size)
+        found = self._grown(size)
+        if found:
+            again = self._grown(size)
+            found = {name: reason for name, reason in again.items() if name in found}
         name = f"{size * BATCHES} loads, no growth"
         if found:
-            reason = f"with each load there is more: {'; '.join(found[:3])}"
+            reason = f"with each load there is more: {'; '.join(list(found.values())[:3])}"
             self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
             raise StageError(Stage.UNLOAD, reason)
         self.checks.setdefault(Stage.UNLOAD, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    def _grown(self, size: int) -> dict[str, str]:
+        return growth([self._batch(size) for _ in range(BATCHES)], size)
 
     def _batch(self, loads: int) -> dict[str, int]:
         module = self.module
@@ -66,14 +72,14 @@ class Stress:
         return measured
 
 
-def growth(measures: Sequence[Mapping[str, int]], loads: int) -> list[str]:
-    """What grew with the loads, the strongest first, of measures that were taken after every `loads` of them."""
+def growth(measures: Sequence[Mapping[str, int]], loads: int) -> dict[str, str]:
+    """What grew with the loads, the strongest first, by name, of measures that were taken after every `loads` of them."""
     found = []
     for name in set().union(*measures):
         values = [each.get(name, 0) for each in measures]
         if (rate := _slope(values) / loads) >= PER_LOAD:
-            found.append((rate, f"{name} +{rate:.1f} (from {values[0]} to {values[-1]})"))
-    return [reason for _, reason in sorted(found, reverse=True)]
+            found.append((rate, name, f"{name} +{rate:.1f} (from {values[0]} to {values[-1]})"))
+    return {name: reason for _, name, reason in sorted(found, reverse=True)}
 
 
 def _slope(values: Sequence[int]) -> float:
