@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,6 +124,16 @@ def test_an_edge_is_pending_until_it_is_acknowledged(board: Board, chip: Emulate
         chip.await_taken(1)
         write(board, chip.qtest, board.acknowledge, 1)
         chip.await_taken(0)
+
+
+def test_an_edge_on_a_line_that_is_masked_may_yet_be_acknowledged(board: Board, chip: EmulatedDevice) -> None:
+    for offset, value in board.setup:
+        write(board, chip.qtest, offset, value)
+    chip.drive(0, 1)
+    write(board, chip.qtest, chip._registers.enabled, 0)
+    started = time.monotonic()
+    chip.await_taken(0)
+    assert time.monotonic() - started >= chip._registers.masked
 
 
 def test_an_edge_that_nobody_asked_for_is_not_waited_for(board: Board, chip: EmulatedDevice) -> None:
