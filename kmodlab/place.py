@@ -1,6 +1,6 @@
 """A board's place in a labgrid: its power, and its console. labgrid's own client does it all, so that any labgrid will do.
 
-labgrid is optional: `pip install .[labgrid]`, or its client from elsewhere on PATH. LG_COORDINATOR says where its coordinator is,
+labgrid is optional: `pip install -e .[labgrid]`, or its client from elsewhere on PATH. LG_COORDINATOR says where its coordinator is,
 as for any of its users.
 """
 
@@ -75,5 +75,5 @@ class Place:
 def _client() -> str:
     found = shutil.which(CLIENT, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if not found:
-        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `.venv/bin/pip install .[labgrid]`")
+        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `.venv/bin/pip install -e .[labgrid]`")
     return found

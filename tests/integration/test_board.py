@@ -2,7 +2,7 @@
 
 The board is a VM that stands in for one, with an account and sudo on it. Its power is a switched socket (an HTTP server, as
 many such sockets are) in a labgrid of its own on loopback: off kills QEMU, on starts another. It needs labgrid
-(`.venv/bin/pip install .[labgrid]`), and takes some minutes.
+(`.venv/bin/pip install -e .[labgrid]`), and takes some minutes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ echo 'pi ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/pi
 
 pytestmark = pytest.mark.skipif(
     shutil.which("labgrid-coordinator", path=str(BIN)) is None,
-    reason="labgrid is not installed (.venv/bin/pip install .[labgrid])",
+    reason="labgrid is not installed (.venv/bin/pip install -e .[labgrid])",
 )
 
 
