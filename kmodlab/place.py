@@ -1,7 +1,7 @@
 """A board's place in a labgrid: its power, and its console. labgrid's own client does it all, so that any labgrid will do.
 
-labgrid is optional: `pip install -e .[labgrid]`, or its client from elsewhere on PATH. LG_COORDINATOR says where its coordinator is,
-as for any of its users.
+labgrid is optional: `pip install -e .[labgrid]`, or its client from elsewhere on PATH. LG_COORDINATOR says where its
+coordinator is, as for any of its users.
 """
 
 from __future__ import annotations
