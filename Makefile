@@ -10,6 +10,7 @@ REFRESH ?=
 BOARDS ?=
 
 run := .venv/bin/
+modules := $(or $(MODULES),examples)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup matrix test lint unit integration molecule nightly bench report clean distclean
@@ -21,7 +22,7 @@ setup:
 	@./setup.sh
 
 matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12
@@ -47,10 +48,10 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; \
-	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)" && exit $$status
+	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
-	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(or $(MODULES),examples)"
+	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(modules)"
 
 report: setup  ## show the newest results again
 	@$(run)kmodlab report
