@@ -1,8 +1,9 @@
 """Build roots and bootable images, one of each for a kernel, made by running the roles in a chroot.
 
 A *build root* is a folder: the release's own compiler, headers and kbuild. A *boot image* is what QEMU starts: the kernel,
-a tiny initramfs with just the modules that reach the root, and the root as a read-only EROFS file. Both are cached under a
-key of everything they are made from, so that an unchanged kernel costs nothing.
+a tiny initramfs with just the modules that reach the root, and the root as a read-only EROFS file: the *userland* that all
+kernels of a release share, and the kernel's packages. All are cached under a key of everything they are made from, so that
+an unchanged kernel costs nothing, and a new one no more than its packages.
 """
 
 from __future__ import annotations
@@ -19,22 +20,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kmodlab import emulator, source_kernel
+from kmodlab import emulator, kernels, source_kernel, userland
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, load_inventory, native_arch
 
-Kind = Literal["build", "boot", "machine", "source"]
-"""A machine is a boot image that holds what a build root holds, too: an ordinary host to try the roles for real machines on.
-A source root is what a kernel of the lab's own is built in."""
+Kind = Literal["userland", "build", "boot", "machine", "source"]
+"""A machine is an ordinary host, to try the roles for real machines on: it boots, its packages are all installed, and it holds
+what a build root holds, too. A source root is what a kernel of the lab's own is built in."""
 ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
-    "boot": ("kernel_image", "kmod_tools", "guest_base"),
+    "userland": ("kmod_tools", "guest_base"),
+    "boot": (),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
     "source": ("build_toolchain",),
 }
 PACKED: tuple[Kind, ...] = ("boot", "machine")
 """What QEMU starts; the others are folders."""
+KERNEL_IN: tuple[Kind, ...] = ("build", "boot", "machine")
+"""What has something of its kernel's packages in it."""
+ON_USERLAND: tuple[Kind, ...] = ("build", "boot", "source")
+"""What begins as a copy of its release's userland; the others are made from nothing."""
+LEFT_OUT = (
+    "/lib/modules/*/kernel/*",
+    "/usr/lib/modules/*/kernel/*",
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+)
+"""What nothing is built with, as dpkg's path-exclude takes it. Some headers bring the kernel itself, with all its modules."""
 CROSS_ROLES = ("cross_toolchain", "kmod_tools")
 """Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
 LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
@@ -51,6 +65,8 @@ RECIPE = "1"
 """To be raised when the code below makes something else of the same packages and roles."""
 ROOT_MODULES = ("erofs", "overlay")
 """What the initramfs needs to mount the root, beside what reaches its drive; those that a kernel has built in are left out."""
+BACKPORTS = "-backports"
+"""What the suites end with that bring a release newer packages, of which the lab takes only kernels."""
 SOFT_MODULES = ("crc32c_generic",)
 """Asked for by libcrc32c (below erofs) through the crypto API, which no dependency file says; gone from newer kernels."""
 UNWANTED = ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache")
@@ -119,27 +135,34 @@ class BootImage:
 
 def image_key(resolved: Resolved, kind: Kind) -> str:
     """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
-    work = [REPOSITORY / "roles" / role / part for role in _roles(resolved.kernel, kind) for part in ROLE_PARTS]
-    suites = " ".join(resolved.kernel.kernel_suites)
-    if kind == "source":
-        return digest(kind, RECIPE, suites, *_more_tools(resolved, kind), *filter(Path.is_dir, work))
-    packing: tuple[str, ...] = ("", "")
+    kernel = resolved.kernel
+    parts: list[str | Path] = [kind, RECIPE, " ".join(kernel.kernel_suites)]
+    if kind == "userland":
+        parts.append(kernel.kernel_arch)
+    elif kind != "source":
+        parts += [resolved.release, resolved.version]
+    if kind in ("userland", "machine"):
+        parts.append(ssh_key().with_suffix(".pub").read_text())
     if kind in PACKED:
-        what = repr((_init(resolved.kernel), _root_modules(resolved.kernel), SOFT_MODULES, UNWANTED))
-        packing = (ssh_key().with_suffix(".pub").read_text(), what, *_board(resolved.kernel))
+        parts += [repr((_init(kernel), _root_modules(kernel), SOFT_MODULES, UNWANTED)), *_board(kernel)]
+    if kind in ON_USERLAND:
+        parts.append(image_path(_userland(resolved, kind), "userland").name)
     if kind == "machine":
-        packing += (repr((LOADERS, LOADER_FILES)),)
-    return digest(
-        kind,
-        RECIPE,
-        resolved.release,
-        resolved.version,
-        suites,
-        *packing,
-        *_more_tools(resolved, kind),
-        REPOSITORY / "playbooks/root.yml",
-        *filter(Path.is_dir, work),
-    )
+        parts.append(repr((LOADERS, LOADER_FILES)))
+    work = [REPOSITORY / "roles" / role / part for role in _roles(kernel, kind) for part in ROLE_PARTS]
+    return digest(*parts, *_more_tools(resolved, kind), REPOSITORY / "playbooks/root.yml", *filter(Path.is_dir, work))
+
+
+def _userland(resolved: Resolved, kind: Kind) -> Resolved:
+    """Which userland an image begins as: that of all kernels of its release, without the suites that only bring kernels.
+
+    Its architecture is the kernel's where it boots, and this machine's where it builds.
+    """
+    arch = resolved.kernel.kernel_arch if kind == "boot" else native_arch()
+    suites = tuple(suite for suite in resolved.kernel.kernel_suites if not suite.endswith(BACKPORTS))
+    sources = tuple(line for line in resolved.sources if not line.removesuffix(" main").endswith(BACKPORTS))
+    news = {"kernel_suites": suites, "kernel_arch": arch}
+    return resolved.model_copy(update={"kernel": resolved.kernel.model_copy(update=news), "sources": sources})
 
 
 def _roles(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
@@ -174,9 +197,9 @@ def _base(kernel: Kernel) -> Kernel:
 
 def image_path(resolved: Resolved, kind: Kind) -> Path:
     """Where an image is, or would be."""
-    if kind == "build":
-        resolved = resolved.model_copy(update={"kernel": _base(resolved.kernel)})
-    return cache_dir() / "images" / f"{resolved.kernel.id}-{kind}-{image_key(resolved, kind)}"
+    kernel = _base(resolved.kernel) if kind == "build" else resolved.kernel
+    name = f"{kernel.distribution}-{kernel.kernel_arch}" if kind == "userland" else kernel.id
+    return cache_dir() / "images" / f"{name}-{kind}-{image_key(resolved.model_copy(update={'kernel': kernel}), kind)}"
 
 
 def build_root(resolved: Resolved) -> Path:
@@ -200,28 +223,57 @@ def ssh_key() -> Path:
 
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
-    if resolved.kernel.foreign:
-        emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
-    target, base = image_path(resolved, kind), resolved.model_copy(update={"kernel": _base(resolved.kernel)})
-    shared = _image(base, kind) if kind != "build" and base != resolved else None
-    if resolved.kernel.kernel_source and kind != "source" and not source_kernel.packages_path(resolved).exists():
-        source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
+    _prepare(resolved, kind)
+    target = image_path(resolved, kind)
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
-            if shared:
-                _derive(resolved, BootImage(shared), target)
-            elif os.geteuid() == 0:
+            if os.geteuid() == 0:
                 _make(resolved, kind, target)
             else:
                 _make_by_sudo(resolved, kind)
     return target
 
 
+def _prepare(resolved: Resolved, kind: Kind) -> None:
+    """See to what an image is made of, or by."""
+    kernel = resolved.kernel
+    if kind in ON_USERLAND or (kind == "userland" and kernel.foreign):
+        _image(_userland(resolved, kind), "userland")
+    if kernel.foreign and kind in ("build", "machine"):
+        emulator.ensure(DEBIAN_ARCH[kernel.kernel_arch])
+    if kernel.kernel_source and kind in KERNEL_IN and not source_kernel.packages_path(resolved).exists():
+        source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
+
+
 def _make(resolved: Resolved, kind: Kind, target: Path) -> None:
     with filled(target) as folder:
-        _bootstrap(resolved, kind, folder)
+        if kind == "boot":
+            _unpack_boot_root(resolved, folder)
+        elif kind == "userland" and resolved.kernel.foreign:
+            userland.transplant(_userland_root(resolved, kind), resolved, folder / "root")
+        else:
+            _bootstrap(resolved, kind, folder)
         if kind in PACKED:
             _pack(resolved, folder)
+
+
+def _userland_root(resolved: Resolved, kind: Kind) -> Path:
+    return image_path(_userland(resolved, kind), "userland") / "root"
+
+
+def _unpack_boot_root(resolved: Resolved, folder: Path) -> None:
+    """The userland and a kernel's packages: nothing that their scripts would do is needed, but the list of modules."""
+    root = folder / "root"
+    userland.copy(_userland_root(resolved, "boot"), root)
+    if not (root / "lib").is_symlink():  # bullseye: modules are in /lib, where newer depmods do not look
+        (root / "usr/lib/modules").symlink_to("../../lib/modules")
+    if resolved.kernel.kernel_source:
+        packages = sorted(source_kernel.packages_path(resolved).glob("linux-image-*.deb"))
+    else:
+        packages = kernels.download_kernel(resolved, folder / "debs")
+    userland.unpack(packages, root)
+    shutil.rmtree(folder / "debs", ignore_errors=True)
+    _run(["depmod", "--basedir", str(root), resolved.release])
 
 
 def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
@@ -251,8 +303,12 @@ def main() -> None:
 
 
 def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
-    """mmdebstrap makes the release's base; the roles, run in its chroot before it is closed, make the rest."""
+    """mmdebstrap makes the release's base, or opens a copy of its userland; the roles, run in its chroot, make the rest."""
     root = folder / "root"
+    base = ["--variant=apt", "--include=python3,python3-apt"]
+    if kind in ON_USERLAND:
+        base = ["--variant=custom", "--skip=check/empty", *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT)]
+        _open_userland(_userland_root(resolved, kind), root)
     variables = folder / "vars.json"
     variables.write_text(json.dumps(_role_variables(resolved, kind)))
     ansible = Path(sys.executable).parent / "ansible-playbook"
@@ -264,16 +320,15 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     command = [
         *(("unshare", "--mount", "--propagation", "private") if os.geteuid() == 0 else ()),
         "mmdebstrap",
-        "--variant=apt",
+        *base,
         f"--architectures={DEBIAN_ARCH[arch]}",
-        "--include=python3,python3-apt",
         '--aptopt=Acquire::Languages "none"',
         # Nobody is asked anything, so no package is searched for questions: with an emulated root that is a minute.
         "--aptopt=#clear DPkg::Pre-Install-Pkgs",
         '--aptopt=Acquire::Retries "3"',
         *(f"--aptopt={setting}" for setting in apt_settings()),
         "--dpkgopt=force-unsafe-io",
-        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind != "source" else []),
+        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind in KERNEL_IN else []),
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
@@ -285,6 +340,16 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         log=cache_dir() / "logs" / f"{resolved.kernel.id}-{kind}.log",
     )
     variables.unlink()
+
+
+def _open_userland(native: Path, root: Path) -> None:
+    """Copy a userland for mmdebstrap and the roles to go on with. Its devices and settings mmdebstrap makes again."""
+    userland.copy(native, root)
+    shutil.rmtree(root / "dev")
+    for path in (root / "etc/apt/sources.list", root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
+        path.unlink()
+    for key in (root / "etc/ssh").glob("ssh_host_*_key"):
+        key.unlink()  # other people's Makefiles run here
 
 
 def _own_packages(resolved: Resolved) -> str:
@@ -299,7 +364,7 @@ def _own_packages(resolved: Resolved) -> str:
 def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     release, version = resolved.release, resolved.version
     # Packages of a backports suite are taken only when asked for, and so is what they need of it.
-    backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith("-backports")), "")
+    backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith(BACKPORTS)), "")
     return {
         "root_roles": _roles(resolved.kernel, kind),
         "cross_toolchain_arch": DEBIAN_ARCH[resolved.kernel.kernel_arch],
@@ -320,7 +385,7 @@ def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
     """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
     if kind == "source":
         return [*source_kernel.TOOLS, resolved.source_package]
-    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.kernel_source and kind != "boot" else []
+    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.kernel_source and kind in ("build", "machine") else []
 
 
 def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
@@ -330,39 +395,19 @@ def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
 def _pack(resolved: Resolved, folder: Path) -> None:
     root, release = folder / "root", resolved.release
     shutil.copyfile(_vmlinuz(root, release), folder / "vmlinuz")
-    shutil.copyfile(root / "boot" / f"config-{release}", folder / "config")
     shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
     for path, name in LOADER_FILES.items():
         if (root / path).exists():
             (folder / "loader" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / path, folder / "loader" / name)
     exclude = [f"--exclude-regex=^{path}/.+" for path in UNWANTED]
-    _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(folder / "root.erofs"), str(root)])
-    _fit(resolved, root, folder)
-
-
-def _derive(resolved: Resolved, base: BootImage, target: Path) -> None:
-    """The image of another machine that runs the same packages: its root is the same."""
-    with filled(target) as folder:
-        for file in base.folder.iterdir():
-            if file == base.root and resolved.kernel.vm_root_size:
-                shutil.copyfile(file, folder / file.name)
-            elif file.is_dir():
-                shutil.copytree(file, folder / file.name, copy_function=os.link)
-            elif file not in (base.initrd, base.dtb):
-                (folder / file.name).hardlink_to(file)
-        _run(["fsck.erofs", f"--extract={folder / 'root'}", "--no-preserve", str(base.root)])
-        _fit(resolved, folder / "root", folder)
-
-
-def _fit(resolved: Resolved, root: Path, folder: Path) -> None:
-    """Add to an image what depends on its machine, out of its root (which is then no longer needed)."""
     image = BootImage(folder)
+    _run(["mkfs.erofs", "--quiet", "-T0", *exclude, str(image.root), str(root)])
+    if (size := resolved.kernel.vm_root_size << 20) > image.root.stat().st_size:
+        os.truncate(image.root, size)
     if resolved.kernel.vm_dtb:
         shutil.copyfile(_device_tree(root, resolved), image.dtb)
     _initrd(root, resolved, folder)
-    if (size := resolved.kernel.vm_root_size << 20) > image.root.stat().st_size:
-        os.truncate(image.root, size)
     shutil.rmtree(root)
 
 

@@ -296,11 +296,29 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     )
 
 
-def download(resolved: Resolved, package: str, folder: Path) -> Path:
-    """Put the newest package of a kernel's suites, for this machine, into a folder; its signature is checked as ever."""
-    apt = _Apt(DEBIAN_ARCH[native_arch()], resolved.sources)
+def download(resolved: Resolved, packages: Iterable[str], folder: Path, *, arch: str = "") -> list[Path]:
+    """Put packages of a kernel's suites into a folder: the newest, or NAME=VERSION, of an architecture (this machine's own).
+
+    Their signatures are checked as ever. LabError where the archive has one of them not, or cannot be reached.
+    """
+    apt = _Apt(DEBIAN_ARCH[arch or native_arch()], resolved.sources)
     apt.update(resolved.kernel)
-    return apt.download(package, folder)
+    return apt.download(packages, folder)
+
+
+def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
+    """Put a kernel's packages into a folder: its image, and what it needs of its own version.
+
+    Until 7.2 Debian's linux-image-RELEASE holds kernel and modules; since 7.3 it only depends on the packages that do.
+    """
+    apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
+    apt.update(resolved.kernel)
+    wanted = [f"linux-image-{resolved.release}"]
+    for name in wanted:  # which grows meanwhile
+        shown = next((each for each in apt.show(name) if each.get("Version") == resolved.version), {})
+        needed = re.findall(rf"([^\s,]+) \(= {re.escape(resolved.version)}\)", shown.get("Depends", ""))
+        wanted += [each for each in needed if each not in wanted]
+    return apt.download([f"{name}={resolved.version}" for name in wanted], folder)
 
 
 def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
@@ -369,12 +387,11 @@ class _Apt:
             versions.append({pair[0]: pair[1] for pair in fields})
         return versions
 
-    def download(self, package: str, folder: Path) -> Path:
-        """Put the newest version of a package into a folder."""
-        answer = self._run("apt-get", "download", "-q", package, cwd=folder)
-        found = next(folder.glob(f"{package}_*.deb"), None)
-        if answer.returncode or not found:
-            raise LabError(
-                f"the package {package} cannot be downloaded: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}"
-            )
-        return found
+    def download(self, packages: Iterable[str], folder: Path) -> list[Path]:
+        """Put packages, NAME or NAME=VERSION, into an empty folder."""
+        folder.mkdir(exist_ok=True)
+        answer = self._run("apt-get", "download", "-q", *packages, cwd=folder)
+        if answer.returncode:
+            errors = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["no word"]
+            raise LabError(f"packages cannot be downloaded: {errors[0]}; run again with REFRESH=1, or check the network")
+        return sorted(folder.glob("*.deb"))

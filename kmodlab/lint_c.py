@@ -100,7 +100,7 @@ def _sparse(resolved: Resolved) -> Path:
     target = cache_dir() / "sparse" / digest(kernels.native_arch(), resolved.kernel.distribution)
     if not target.exists():
         with filled(target) as folder:
-            package = kernels.download(resolved, "sparse", folder)
+            [package] = kernels.download(resolved, ["sparse"], folder)
             subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
             if not (folder / "usr/bin/sparse").is_file():
                 raise LabError(f"kernel {resolved.kernel.id}: the package {package.name} holds no usr/bin/sparse")

@@ -37,7 +37,7 @@ Line = Annotated[int, Field(ge=0)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@+-]+$")]
 
 SETUP: dict[str, str] = {
-    "simulated": f"grep -q '^{SIMULATOR} ' /proc/modules || insmod {LAB_MODULES}/{SIMULATOR}.ko label=$chip || exit {FAILED}",
+    "simulated": f"[ -e /sys/module/{SIMULATOR} ] || insmod {LAB_MODULES}/{SIMULATOR}.ko label=$chip || exit {FAILED}",
     "gpio-sim": f"""
 modprobe gpio-sim || exit {FAILED}
 [ -d {GPIO_SIM.rpartition("/")[0]} ] || mount -t configfs configfs /sys/kernel/config || exit {FAILED}
@@ -48,7 +48,7 @@ modprobe gpio-sim || exit {FAILED}
 }
 """Shell commands that bring a provider's chip into being, where it is not there yet."""
 TEARDOWN: dict[str, str] = {
-    "simulated": f"if grep -q '^{SIMULATOR} ' /proc/modules; then rmmod {SIMULATOR}; fi",
+    "simulated": f"if [ -e /sys/module/{SIMULATOR} ]; then rmmod {SIMULATOR}; fi",
     "gpio-sim": f"if [ -d {GPIO_SIM} ]; then echo 0 >{GPIO_SIM}/live; rmdir {GPIO_SIM}/bank {GPIO_SIM}; fi",
 }
 """Shell commands that take it away again, where it is there."""
