@@ -176,7 +176,7 @@ def _init(kernel: Kernel) -> str:
 def _root_modules(kernel: Kernel) -> tuple[str, ...]:
     """The initramfs' modules. The usual network cards' drivers are loaded by the root's own init."""
     network = kernel.vm_net_modules if kernel.vm_net_modules != Kernel.model_fields["vm_net_modules"].default else ()
-    return (*kernel.vm_root_modules, *ROOT_MODULES, *network)
+    return (*kernel.vm_root_modules, *ROOT_MODULES, *network, *kernel.vm_more_modules)
 
 
 def _board(kernel: Kernel) -> tuple[str, ...]:

@@ -71,6 +71,8 @@ class Kernel(BaseModel):
     """The kernel's modules that reach that drive."""
     vm_net_modules: tuple[str, ...] = ("virtio_net",)
     """Those that drive the network card."""
+    vm_more_modules: tuple[str, ...] = ()
+    """Those of what else is plugged in, which nobody would load."""
     vm_firmware: Literal["ovmf", "none"] = "none"
     vm_cmdline: str = ""
     """Words for the kernel's command line, beside the lab's own."""
@@ -301,9 +303,7 @@ def download(resolved: Resolved, packages: Iterable[str], folder: Path, *, arch:
 
     Their signatures are checked as ever. LabError where the archive has one of them not, or cannot be reached.
     """
-    apt = _Apt(DEBIAN_ARCH[arch or native_arch()], resolved.sources)
-    apt.update(resolved.kernel)
-    return apt.download(packages, folder)
+    return _Apt(DEBIAN_ARCH[arch or native_arch()], resolved.sources).download(packages, folder, resolved.kernel)
 
 
 def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
@@ -312,13 +312,12 @@ def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
     Until 7.2 Debian's linux-image-RELEASE holds kernel and modules; since 7.3 it only depends on the packages that do.
     """
     apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
-    apt.update(resolved.kernel)
     wanted = [f"linux-image-{resolved.release}"]
     for name in wanted:  # which grows meanwhile
         shown = next((each for each in apt.show(name) if each.get("Version") == resolved.version), {})
         needed = re.findall(rf"([^\s,]+) \(= {re.escape(resolved.version)}\)", shown.get("Depends", ""))
         wanted += [each for each in needed if each not in wanted]
-    return apt.download([f"{name}={resolved.version}" for name in wanted], folder)
+    return apt.download([f"{name}={resolved.version}" for name in wanted], folder, resolved.kernel)
 
 
 def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
@@ -387,10 +386,14 @@ class _Apt:
             versions.append({pair[0]: pair[1] for pair in fields})
         return versions
 
-    def download(self, packages: Iterable[str], folder: Path) -> list[Path]:
-        """Put packages, NAME or NAME=VERSION, into an empty folder."""
+    def download(self, packages: Iterable[str], folder: Path, kernel: Kernel) -> list[Path]:
+        """Put packages, NAME or NAME=VERSION, into an empty folder. The lists are fetched again only where they are too old."""
         folder.mkdir(exist_ok=True)
-        answer = self._run("apt-get", "download", "-q", *packages, cwd=folder)
+        command = ("apt-get", "download", "-q", *packages)
+        answer = self._run(*command, cwd=folder)
+        if answer.returncode:
+            self.update(kernel)
+            answer = self._run(*command, cwd=folder)
         if answer.returncode:
             errors = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["no word"]
             raise LabError(f"packages cannot be downloaded: {errors[0]}; run again with REFRESH=1, or check the network")
