@@ -17,6 +17,7 @@ def board(**news: object) -> Resolved:
     usual: dict[str, object] = {
         "vm_root_modules": ("card",),
         "vm_net_modules": ("net",),
+        "vm_more_modules": ("keys",),
         "vm_dtb": "board.dtb",
         "vm_root_size": 8,
     }
@@ -36,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
     (root / "etc/ssh/ssh_host_ed25519_key.pub").write_text("key")
     (root / f"usr/lib/linux-image-{RELEASE}/nxp/board.dtb").write_text("tree")
     (modules / "modules.builtin").write_text("kernel/erofs.ko\nkernel/overlay.ko\n")
-    (modules / "modules.dep").write_text("card.ko: bus.ko\nbus.ko:\nnet.ko:\n")
-    for name in ("card", "bus", "net"):
+    (modules / "modules.dep").write_text("card.ko: bus.ko\nbus.ko:\nnet.ko:\nkeys.ko:\n")
+    for name in ("card", "bus", "net", "keys"):
         (modules / f"{name}.ko").write_text(name)
     return tmp_path / "image"
 
@@ -46,9 +47,9 @@ def test_a_board_gets_its_initramfs_device_tree_and_a_card_of_the_size_it_takes(
     images._pack(board(), folder)
     image = BootImage(folder)
     listed = subprocess.run(["cpio", "-t", "--quiet"], input=image.initrd.read_bytes(), capture_output=True, check=True)
-    assert {"modules/bus.ko", "modules/card.ko", "modules/net.ko"} <= set(listed.stdout.decode().split())
+    assert {f"modules/{name}.ko" for name in ("bus", "card", "net", "keys")} <= set(listed.stdout.decode().split())
     assert b"mount -t erofs -o ro /dev/mmcblk1 /lower" in image.initrd.read_bytes()
-    assert b"bus.ko\ncard.ko\nnet.ko\n" in image.initrd.read_bytes(), "the order in which they are loaded"
+    assert b"bus.ko\ncard.ko\nnet.ko\nkeys.ko\n" in image.initrd.read_bytes(), "the order in which they are loaded"
     assert image.dtb.read_text() == "tree"
     assert image.root.stat().st_size == 8 << 20
     assert image.kernel.read_text() == "kernel" and image.host_key == "key"
