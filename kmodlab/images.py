@@ -29,8 +29,8 @@ Kind = Literal["userland", "build", "boot", "machine", "source"]
 """A machine is an ordinary host, to try the roles for real machines on: it boots, its packages are all installed, and it holds
 what a build root holds, too. A source root is what a kernel of the lab's own is built in."""
 ROLES: dict[Kind, tuple[str, ...]] = {
-    "build": ("kernel_headers", "build_toolchain", "kmod_tools"),
-    "userland": ("kmod_tools", "guest_base"),
+    "build": ("kernel_headers", "build_toolchain"),
+    "userland": ("guest_base",),
     "boot": (),
     "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
     "source": ("build_toolchain",),
@@ -49,7 +49,7 @@ LEFT_OUT = (
     "/usr/share/locale/*",
 )
 """What nothing is built with, as dpkg's path-exclude takes it. Some headers bring the kernel itself, with all its modules."""
-CROSS_ROLES = ("cross_toolchain", "kmod_tools")
+CROSS_ROLES = ("cross_toolchain",)
 """Of a build root for another architecture: it is a root of this machine's own, with a cross compiler."""
 LOADERS = ("shim-signed", "grub-efi-amd64-signed", "mokutil")
 """What a machine has beside its kernel: the boot loaders that the distribution signed, and what talks to the first of them."""
@@ -154,15 +154,14 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
 
 
 def _userland(resolved: Resolved, kind: Kind) -> Resolved:
-    """Which userland an image begins as: that of all kernels of its release, without the suites that only bring kernels.
+    """Which userland an image begins as: that of all kernels of its release, whatever backports they have.
 
     Its architecture is the kernel's where it boots, and this machine's where it builds.
     """
     arch = resolved.kernel.kernel_arch if kind == "boot" else native_arch()
     suites = tuple(suite for suite in resolved.kernel.kernel_suites if not suite.endswith(BACKPORTS))
-    sources = tuple(line for line in resolved.sources if not line.removesuffix(" main").endswith(BACKPORTS))
     news = {"kernel_suites": suites, "kernel_arch": arch}
-    return resolved.model_copy(update={"kernel": resolved.kernel.model_copy(update=news), "sources": sources})
+    return resolved.model_copy(update={"kernel": resolved.kernel.model_copy(update=news)})
 
 
 def _roles(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
@@ -315,6 +314,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     playbook = REPOSITORY / "playbooks/root.yml"
     hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
     arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
+    lists = shlex.quote(str(kernels.lists(resolved, arch)))
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
     # it (mmdebstrap makes one for everybody else).
     command = [
@@ -327,6 +327,8 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         "--aptopt=#clear DPkg::Pre-Install-Pkgs",
         '--aptopt=Acquire::Retries "3"',
         *(f"--aptopt={setting}" for setting in apt_settings()),
+        # What was fetched to resolve the kernel is not fetched and unpacked again where the archive says that it is still so.
+        f'--setup-hook=cp --archive {lists}/. "$1/var/lib/apt/lists"',
         "--dpkgopt=force-unsafe-io",
         *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind in KERNEL_IN else []),
         f"--customize-hook={hook}",

@@ -298,6 +298,11 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
     )
 
 
+def lists(resolved: Resolved, arch: str) -> Path:
+    """The folder of apt's lists of a kernel's suites, as they were fetched last; empty where they were not."""
+    return _Apt(DEBIAN_ARCH[arch], resolved.sources).folder / "state/lists"
+
+
 def download(resolved: Resolved, packages: Iterable[str], folder: Path, *, arch: str = "") -> list[Path]:
     """Put packages of a kernel's suites into a folder: the newest, or NAME=VERSION, of an architecture (this machine's own).
 
