@@ -24,7 +24,7 @@ import yaml
 
 from kmodlab.cache import cache_dir, remove_tree
 from kmodlab.errors import LabError
-from kmodlab.kernels import _Apt, default_fleet, load_inventory, resolve, select
+from kmodlab.kernels import default_fleet, download, load_inventory, resolve, select
 from kmodlab.machine import machine
 from kmodlab.results import Cell, Results, load_results
 from kmodlab.vm import Vm
@@ -89,11 +89,7 @@ def _sudo_packages(folder: Path) -> list[Path]:
     (kernel,) = select([KERNEL], load_inventory(), default_fleet())
     resolved = resolve([kernel])[kernel.id]
     assert not isinstance(resolved, LabError)
-    apt = _Apt("amd64", resolved.sources)
-    environment = {**os.environ, "APT_CONFIG": str(apt.folder / "apt.conf")}
-    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "sudo"]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return sorted(folder.glob("*.deb"))
+    return download(resolved, ["sudo"], folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,36 @@ def test_a_source_that_the_archive_does_not_have_is_named(tmp_path: Path) -> Non
     kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debug.config")
     with pytest.raises(LabError, match=r"no linux-source-6\.12 6\.12\.\* in trixie; mend its entry"):
         kernels._newest_source(kernel, [], ())
+
+
+@pytest.fixture
+def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """An archive with a kernel of several packages, whose lists are too old at first: what apt is asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    depends = {
+        "linux-image-7.3-amd64": "dracut | tool, linux-binary-7.3-amd64 (= 7.3.4-1), linux-modules-7.3-amd64 (= 7.3.4-1)",
+        "linux-binary-7.3-amd64": "linux-base-7.3-amd64 (= 7.3.4-1)",
+        "linux-modules-7.3-amd64": "kmod, linux-base-7.3-amd64 (= 7.3.4-1)",
+    }
+    asked: list[str] = []
+
+    def run(apt: object, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        asked.append(" ".join(command))
+        old = sum("download" in each for each in asked) == 1
+        return subprocess.CompletedProcess(command, 100 if old and "download" in command else 0, "", "E: 404  Not Found")
+
+    def show(apt: object, package: str) -> list[dict[str, str]]:
+        return [{"Version": "7.3.5-1", "Depends": "another"}, {"Version": "7.3.4-1", "Depends": depends.get(package, "")}]
+
+    monkeypatch.setattr(kernels._Apt, "_run", run)
+    monkeypatch.setattr(kernels._Apt, "show", show)
+    monkeypatch.setattr(kernels, "KEYRING", tmp_path)
+    return asked
+
+
+def test_a_kernel_is_its_image_and_what_that_needs_of_the_same_version(archive: list[str], tmp_path: Path) -> None:
+    resolved = kernels.Resolved(kernel=load_inventory()["7.3-x86_64"], release="7.3-amd64", version="7.3.4-1", sources=())
+    kernels.download_kernel(resolved, tmp_path / "debs")
+    parts = ("image", "binary", "modules", "base")
+    assert archive[-1] == "apt-get download -q " + " ".join(f"linux-{part}-7.3-amd64=7.3.4-1" for part in parts)
+    assert [each.split()[1] for each in archive] == ["download", "update", "download"], "old lists are fetched again, once"
