@@ -186,7 +186,7 @@ def _board(kernel: Kernel) -> tuple[str, ...]:
 
 
 def _base(kernel: Kernel) -> Kernel:
-    """The first of the inventory with the same packages: all machines that run these share its build root and its root."""
+    """The first of the inventory with the same packages: all machines that run these share its build root."""
 
     def packages(of: Kernel) -> dict[str, object]:
         return {name: value for name, value in of if name.startswith("kernel_")}
@@ -222,8 +222,13 @@ def ssh_key() -> Path:
 
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
-    _prepare(resolved, kind)
+    if resolved.kernel.foreign and kind in ("build", "machine"):
+        # Also where it is cached: a build root may hold a modpost of that architecture, and a reboot forgets what runs it.
+        emulator.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
     target = image_path(resolved, kind)
+    if target.exists():
+        return target
+    _prepare(resolved, kind)
     with locked(target.name, wait=1800, busy=f"another kmodlab has been making {target.name} for half an hour"):
         if not target.exists():
             if os.geteuid() == 0:
@@ -234,12 +239,10 @@ def _image(resolved: Resolved, kind: Kind) -> Path:
 
 
 def _prepare(resolved: Resolved, kind: Kind) -> None:
-    """See to what an image is made of, or by."""
+    """See to what an image is made of."""
     kernel = resolved.kernel
     if kind in ON_USERLAND or (kind == "userland" and kernel.foreign):
         _image(_userland(resolved, kind), "userland")
-    if kernel.foreign and kind in ("build", "machine"):
-        emulator.ensure(DEBIAN_ARCH[kernel.kernel_arch])
     if kernel.kernel_source and kind in KERNEL_IN and not source_kernel.packages_path(resolved).exists():
         source_kernel.build_packages(resolved, _image(resolved, "source") / "root")
 
@@ -295,10 +298,17 @@ def main() -> None:
     target = image_path(resolved, kind)
     try:
         _make(resolved, kind, target)
+        _give_back((target, *(target.iterdir() if kind in PACKED else ())))
     except LabError as problem:
         sys.exit(str(problem))
-    for path in (target, *(target.iterdir() if kind in PACKED else ())):
-        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+    finally:
+        # apt, run by root, may have made or taken folders that the user's own apt needs next time.
+        _give_back((cache_dir() / "apt").rglob("*"))
+
+
+def _give_back(paths: Iterable[Path]) -> None:
+    for path in paths:
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]), follow_symlinks=False)
 
 
 def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kmodlab import build, images, kernels, sandbox
+from kmodlab import build, images, kernels, sandbox, userland
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.errors import LabError
 from kmodlab.kernels import Resolved
@@ -101,7 +100,7 @@ def _sparse(resolved: Resolved) -> Path:
     if not target.exists():
         with filled(target) as folder:
             [package] = kernels.download(resolved, ["sparse"], folder)
-            subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+            userland.unpack([package], folder)
             if not (folder / "usr/bin/sparse").is_file():
                 raise LabError(f"kernel {resolved.kernel.id}: the package {package.name} holds no usr/bin/sparse")
     return target / "usr/bin/sparse"
