@@ -9,7 +9,6 @@ an unchanged kernel costs nothing, and a new one no more than its packages.
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import shlex
 import shutil
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kmodlab import emulator, kernels, source_kernel, userland
+from kmodlab import emulator, initrd, kernels, source_kernel, userland
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, load_inventory, native_arch
@@ -63,40 +62,10 @@ ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
 RECIPE = "1"
 """To be raised when the code below makes something else of the same packages and roles."""
-ROOT_MODULES = ("erofs", "overlay")
-"""What the initramfs needs to mount the root, beside what reaches its drive; those that a kernel has built in are left out."""
 BACKPORTS = "-backports"
 """What the suites end with that bring a release newer packages, of which the lab takes only kernels."""
-SOFT_MODULES = ("crc32c_generic",)
-"""Asked for by libcrc32c (below erofs) through the crypto API, which no dependency file says; gone from newer kernels."""
 UNWANTED = ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache")
 """Folders whose content a boot image does not carry."""
-INIT = """\
-#!/bin/busybox sh
-# Reach the root: a read-only EROFS below, memory above, so that a crash can corrupt nothing.
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-/bin/busybox mount -t proc proc /proc
-if /bin/busybox grep -q kmodlab.probe /proc/cmdline; then
-	echo "kmodlab: probe ok" >/dev/console
-	exec /bin/busybox poweroff -f
-fi
-while read -r module; do
-	/bin/busybox insmod "/modules/$module" || echo "kmodlab: insmod $module failed" >/dev/console
-done </modules/order
-tries=0
-while [ ! -b @ROOT@ ] && [ $tries -lt 600 ]; do
-	/bin/busybox usleep 50000
-	tries=$((tries + 1))
-done
-/bin/busybox mount -t erofs -o ro @ROOT@ /lower &&
-	/bin/busybox mount -t tmpfs -o mode=755 tmpfs /memory &&
-	/bin/busybox mkdir /memory/upper /memory/work &&
-	/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root &&
-	/bin/busybox umount /dev /proc &&
-	exec /bin/busybox switch_root /root /usr/local/sbin/kmodlab-init
-echo "kmodlab: the root could not be mounted" >/dev/console
-exec /bin/busybox poweroff -f
-"""
 
 
 @dataclass(frozen=True)
@@ -144,7 +113,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     if kind in ("userland", "machine"):
         parts.append(ssh_key().with_suffix(".pub").read_text())
     if kind in PACKED:
-        parts += [repr((_init(kernel), _root_modules(kernel), SOFT_MODULES, UNWANTED)), *_board(kernel)]
+        parts += [repr((*initrd.recipe(kernel), UNWANTED)), *_board(kernel)]
     if kind in ON_USERLAND:
         parts.append(image_path(_userland(resolved, kind), "userland").name)
     if kind == "machine":
@@ -166,16 +135,6 @@ def _userland(resolved: Resolved, kind: Kind) -> Resolved:
 
 def _roles(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
     return CROSS_ROLES if kind == "build" and kernel.foreign else ROLES[kind]
-
-
-def _init(kernel: Kernel) -> str:
-    return INIT.replace("@ROOT@", kernel.vm_root)
-
-
-def _root_modules(kernel: Kernel) -> tuple[str, ...]:
-    """The initramfs' modules. The usual network cards' drivers are loaded by the root's own init."""
-    network = kernel.vm_net_modules if kernel.vm_net_modules != Kernel.model_fields["vm_net_modules"].default else ()
-    return (*kernel.vm_root_modules, *ROOT_MODULES, *network, *kernel.vm_more_modules)
 
 
 def _board(kernel: Kernel) -> tuple[str, ...]:
@@ -419,7 +378,7 @@ def _pack(resolved: Resolved, folder: Path) -> None:
         os.truncate(image.root, size)
     if resolved.kernel.vm_dtb:
         shutil.copyfile(_device_tree(root, resolved), image.dtb)
-    _initrd(root, resolved, folder)
+    initrd.pack(root, resolved, folder)
     shutil.rmtree(root)
 
 
@@ -438,68 +397,6 @@ def _vmlinuz(root: Path, release: str) -> Path:
         if path.exists():
             return path
     raise LabError(f"kernel {release}: its packages hold no vmlinuz; report this as a bug of kmodlab")
-
-
-def _initrd(root: Path, resolved: Resolved, folder: Path) -> None:
-    tree = folder / "initramfs"
-    for name in ("bin", "dev", "proc", "lower", "memory", "root", "modules"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy(root / "bin/busybox", tree / "bin/busybox")
-    (tree / "init").write_text(_init(resolved.kernel))
-    (tree / "init").chmod(0o755)
-    order = []
-    modules = root / "lib/modules" / resolved.release  # bullseye has no merged /usr
-    soft = [name for name in SOFT_MODULES if next(modules.rglob(f"{name}.ko*"), None)]
-    for path in module_closure(modules, (*soft, *_root_modules(resolved.kernel))):
-        name = path.name.split(".ko")[0] + ".ko"
-        (tree / "modules" / name).write_bytes(_decompressed(path))
-        order.append(name)
-    (tree / "modules/order").write_text("".join(f"{name}\n" for name in order))
-    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-    packed = subprocess.run(
-        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "--reproducible"],
-        cwd=tree,
-        input=names.encode(),
-        capture_output=True,
-        check=True,
-    )
-    (folder / "initrd").write_bytes(packed.stdout)
-    shutil.rmtree(tree)
-
-
-def module_closure(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The files of in-tree modules and all they depend on, in loading order; a name that is built in is left out.
-
-    `folder` is /lib/modules/RELEASE. Raises LabError for a name that this kernel does not have at all.
-    """
-    depends: dict[str, list[str]] = {}
-    by_name: dict[str, str] = {}
-    for line in (folder / "modules.dep").read_text().splitlines():
-        path, _, rest = line.partition(":")
-        depends[path] = rest.split()
-        by_name[_module_name(path)] = path
-    builtin = {_module_name(line) for line in (folder / "modules.builtin").read_text().splitlines()}
-    wanted: list[str] = []
-    for name in names:
-        if name in by_name:
-            path = by_name[name]
-            # modules.dep lists the nearest first, and all of them: reversed, it is a loading order.
-            wanted += [each for each in (*reversed(depends[path]), path) if each not in wanted]
-        elif name not in builtin:
-            raise LabError(f"{folder.name} has no module {name}, neither as a file nor built in")
-    return [folder / path for path in wanted]
-
-
-def _module_name(path: str) -> str:
-    return Path(path).name.split(".ko")[0].replace("-", "_")
-
-
-def _decompressed(path: Path) -> bytes:
-    if path.suffix == ".xz":
-        return lzma.decompress(path.read_bytes())
-    if path.suffix == ".zst":
-        return subprocess.run(["zstd", "-dc", str(path)], capture_output=True, check=True).stdout
-    return path.read_bytes()
 
 
 def _run(command: list[str], *, what: str = "", log: Path | None = None) -> None:
