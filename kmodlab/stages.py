@@ -210,7 +210,7 @@ STAGES: dict[str, tuple[Stage, Callable[[Lab, str], bool]]] = {
     "verify": (Stage.LOAD, verify),
     "stop": (Stage.LOG, stop),
 }
-"""By name, which is that of its playbook (teardown for stop): the stage of a cell that suffers when it breaks, and the work."""
+"""By name: the stage of a cell that suffers when it breaks, and the work."""
 BOARD_WORK: dict[str, Callable[[Lab, str], bool]] = {
     "images": board_stages.prepare,
     "build": board_stages.build_modules,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def _unsigned() -> bytes:
 
 
 if __name__ == "__main__":
+    work: dict[str, Callable[..., None]] = {"start": start, "confirm": confirm}
     try:
-        {"start": start, "confirm": confirm}[sys.argv[1]](*sys.argv[2:])
+        work[sys.argv[1]](*sys.argv[2:])
     except LabError as problem:
         sys.exit(f"enrolment: {problem}")

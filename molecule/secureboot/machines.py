@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -131,7 +132,8 @@ def _expired_twin() -> Path:
 
 
 if __name__ == "__main__":
+    work: dict[str, Callable[..., None]] = {"start": start, "stop": stop}
     try:
-        {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+        work[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
     except LabError as problem:
         sys.exit(f"secureboot: {problem}")

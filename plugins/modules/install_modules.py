@@ -50,6 +50,7 @@ import os
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ def _unpacked(path: Path) -> bytes:
     packed = path.read_bytes()
     if path.suffix == ".zst":
         return _zstd(packed, "-d")
-    return {".ko": bytes, ".gz": gzip.decompress, ".xz": lzma.decompress}[path.suffix](packed)
+    unpack: dict[str, Callable[[bytes], bytes]] = {".ko": bytes, ".gz": gzip.decompress, ".xz": lzma.decompress}
+    return unpack[path.suffix](packed)
 
 
 def _packed(content: bytes, compression: str) -> bytes:

@@ -1,16 +1,16 @@
 #!/usr/bin/python
-"""A thin adapter: a machine of the lab, as a task."""
+"""A thin adapter: an ordinary host as a VM, as a task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: vm
-short_description: Start or stop a machine of the lab
+short_description: Start or stop an ordinary host as a VM
 description:
-  - Where the run's kernel is a board's, sees to it that the board answers, or leaves it alone.
+  - The host is Debian with a kernel of the lab's; its state is in a folder of its own.
+  - The machines of a run are not its business, but M(kmodlab.lab.stage)'s.
   - Starts QEMU with KVM where it truly runs, else emulating, from a snapshot right after boot where there is one.
   - SSH is forwarded from a free port on loopback; the options to reach it are in C(ssh_config).
-  - It is the machine of a kernel of a run, or an ordinary host whose state is in a folder of its own.
 options:
   state:
     description: C(started) does nothing to a machine that runs, C(stopped) nothing to one that does not.
@@ -18,35 +18,32 @@ options:
     default: started
     choices: [started, stopped]
   kernel:
-    description: A kernel's id, as in inventories/matrix.
+    description: A kernel's id, as in inventories/matrix. Needed to start it.
     type: str
-    required: true
-  run:
-    description: The run folder, which C(kmodlab matrix) made.
-    type: path
   folder:
-    description: Where an ordinary host keeps its sockets and its console. Keep it short; a socket's path has 107 bytes.
+    description: Where the host keeps its sockets and its console. Keep it short; a socket's path has 107 bytes.
     type: path
+    required: true
 author: The kmodlab authors
 """
 
 EXAMPLES = """
-- name: Start the machine of a run
-  kmodlab.lab.vm:
-    run: reports/latest
-    kernel: 6.12-x86_64
-
-- name: Start an ordinary host
+- name: Start a host
   kmodlab.lab.vm:
     folder: /tmp/host
     kernel: 6.12-x86_64
+
+- name: Stop it
+  kmodlab.lab.vm:
+    folder: /tmp/host
+    state: stopped
 """
 
 RETURN = """
 port:
   description: Where SSH listens on 127.0.0.1.
   type: int
-  returned: when an ordinary host was started
+  returned: when started
 ssh_config:
   description: A file for C(ssh -F); the host in it is the kernel's id.
   type: str
@@ -62,41 +59,28 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "default": "started", "choices": ["started", "stopped"]},
-            "kernel": {"type": "str", "required": True},
-            "run": {"type": "path"},
-            "folder": {"type": "path"},
+            "kernel": {"type": "str"},
+            "folder": {"type": "path", "required": True},
         },
-        required_one_of=[("run", "folder")],
-        mutually_exclusive=[("run", "folder")],
+        required_if=[("state", "started", ["kernel"])],
         supports_check_mode=True,
     )
     from kmodlab.errors import LabError
-    from kmodlab.lab import Lab
     from kmodlab.machine import machine
-    from kmodlab.stages import run_stage
     from kmodlab.vm import state_in, stop_in
 
-    kernel, run, folder = (module.params[name] for name in ("kernel", "run", "folder"))
-    if folder and module.params["state"] == "stopped":
-        place = Path(folder)
-        module.exit_json(changed=state_in(place) is not None if module.check_mode else stop_in(place))
+    folder, wanted = Path(module.params["folder"]), module.params["state"] == "started"
+    changed = (state_in(folder) is not None) != wanted
+    if module.check_mode:
+        module.exit_json(changed=changed)
     try:
-        lab = Lab.open(Path(run)) if run else None
-        vm = lab.target(kernel) if lab else machine(kernel, Path(folder))
-        was = vm.state is not None
-        want = module.params["state"] == "started"
-        if module.check_mode or not want:
-            if not module.check_mode:
-                vm.stop()
-            module.exit_json(changed=was != want)
-        if lab:
-            run_stage(lab, kernel, "boot")
-            # What a board's SSH port is, its own configuration says.
-            module.exit_json(changed=not was, ssh_config=str(vm.ssh_config))
+        if not wanted:
+            module.exit_json(changed=stop_in(folder))
+        vm = machine(module.params["kernel"], folder)
         state = vm.start()
     except (LabError, OSError) as problem:
         module.fail_json(msg=str(problem))
-    module.exit_json(changed=not was, port=state.port, ssh_config=str(vm.ssh_config))
+    module.exit_json(changed=changed, port=state.port, ssh_config=str(vm.ssh_config))
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def openssl(folder: Path, *options: str, name: str = "own") -> tuple[Path, Path]
 def renewed(private: Path, pem: Path, start: int, end: int) -> None:
     """Give a certificate other days of validity, counted from today."""
     old, now = certificate(pem), datetime.datetime.now(datetime.UTC)
-    days = [now + datetime.timedelta(days=each, hours=1) for each in (start, end)]
-    builder = x509.CertificateBuilder(old.subject, old.subject, old.public_key(), old.serial_number, *days)
+    first, last = (now + datetime.timedelta(days=each, hours=1) for each in (start, end))
+    builder = x509.CertificateBuilder(old.subject, old.subject, old.public_key(), old.serial_number, first, last)
     key = serialization.load_pem_private_key(private.read_bytes(), None)
     assert old.signature_hash_algorithm
     new = builder.sign(key, old.signature_hash_algorithm)  # type: ignore[arg-type]

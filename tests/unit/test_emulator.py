@@ -1,5 +1,6 @@
 """Programs of another architecture: registered where nobody did, refused in one line where that cannot be."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "register").write_text("")
     monkeypatch.setattr(emulator, "REGISTRY", tmp_path)
     monkeypatch.setattr(emulator, "CONFIGURATION", tmp_path)
-    monkeypatch.setattr(emulator.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(emulator, "runs", lambda arch: RULE in (tmp_path / "register").read_text())
     return tmp_path
 

@@ -89,10 +89,10 @@ def native(tmp_path: Path) -> Path:
     (root / "var/run").symlink_to(tmp_path / "outside")
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/precious").write_text("not the root's")
-    for path, text in {"usr/bin/sh": "native", "usr/bin/gone": "native", "usr/script": "all", "usr/script.pyc": "made"}.items():
-        (root / path).write_text(text)
-    for path in ("etc/passwd", "etc/ld.so.cache"):
-        (root / path).write_text("made")
+    for name, text in {"usr/bin/sh": "native", "usr/bin/gone": "native", "usr/script": "all", "usr/script.pyc": "made"}.items():
+        (root / name).write_text(text)
+    for name in ("etc/passwd", "etc/ld.so.cache"):
+        (root / name).write_text("made")
     stanza = "Package: {}\nStatus: install ok installed\nVersion: 1\nArchitecture: {}\nMaintainer: kmodlab\nDescription: test\n\n"
     (root / "var/lib/dpkg/status").write_text(stanza.format("shell", "amd64") + stanza.format("script", "all"))
     (root / "var/lib/dpkg/info/shell.list").write_text("/.\n/bin\n/bin/sh\n/bin/gone\n/var/run/precious\n")

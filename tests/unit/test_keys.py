@@ -15,16 +15,22 @@ from own_key import certificate, openssl, renewed
 
 from kmodlab import keys
 from kmodlab.errors import LabError
-from kmodlab.keys import lab_key, users_key
+from kmodlab.keys import SigningKey, lab_key, users_key
 
 # The lab's own key
 
 
+def _private(key: SigningKey) -> Path:
+    assert isinstance(key.private, Path), "the lab's own keys are files"
+    return key.private
+
+
 def test_the_labs_key_is_made_once_private_and_for_modules(tmp_path: Path) -> None:
     key = lab_key(tmp_path)
-    assert stat.S_IMODE(key.private.stat().st_mode) == 0o600
-    assert stat.S_IMODE(key.private.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(key.private.parent.parent.stat().st_mode) == 0o700
+    private = _private(key)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(private.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(private.parent.parent.stat().st_mode) == 0o700
     made = certificate(key.certificate)
     assert made == x509.load_der_x509_certificate(key.der.read_bytes())
     usages = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -36,9 +42,9 @@ def test_the_labs_key_is_made_once_private_and_for_modules(tmp_path: Path) -> No
     issuer = made.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert issuer.key_identifier == identifier.digest
     assert made.not_valid_after_utc.year - made.not_valid_before_utc.year in (9, 10)
-    before = key.private.read_bytes()
+    before = private.read_bytes()
     assert lab_key(tmp_path) == key
-    assert key.private.read_bytes() == before
+    assert private.read_bytes() == before
 
 
 def _fingerprint(config: Path) -> bytes:
@@ -55,7 +61,7 @@ def test_a_killed_maker_leaves_no_half_a_key(tmp_path: Path) -> None:
     left = tmp_path / "keys" / "rsa-3072.part"
     left.mkdir(parents=True)
     (left / "private.key").write_text("half")
-    assert lab_key(tmp_path).private.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    assert _private(lab_key(tmp_path)).read_text().startswith("-----BEGIN PRIVATE KEY-----")
     assert not left.exists()
 
 

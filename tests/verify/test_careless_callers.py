@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 FILES = {
     "chardev": "/dev/chardev",
     "procfs1": "/proc/helloworld",
@@ -96,7 +99,7 @@ os.close(f)
 @pytest.mark.parametrize(
     ("name", "path"), [pytest.param(name, path, marks=pytest.mark.module(name), id=name) for name, path in FILES.items()]
 )
-def test_calls_of_a_careless_program(loaded, guest, name, path):
+def test_calls_of_a_careless_program(loaded: ModuleUnderTest, guest: Guest, name: str, path: str) -> None:
     guest.sh(BEFORE.get(name, ":"))
     guest.python(f"import sys; sys.argv[1:] = [{path!r}]\n{CALLS}")
     guest.sh(AFTER.get(name, ":"))

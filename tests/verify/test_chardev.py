@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("chardev")
 
 SEEKS_AND_SHORT_READS = """
@@ -60,24 +63,24 @@ for _ in range(50):
 """
 
 
-def test_each_open_counts(loaded, guest):
+def test_each_open_counts(loaded: ModuleUnderTest, guest: Guest) -> None:
     told = guest.sh("cat /dev/chardev; cat /dev/chardev; cat /dev/chardev").stdout
     assert told == "".join(f"I already told you {n} times Hello world!\n" for n in range(3))
 
 
-def test_count_starts_again_with_the_module(module, guest):
+def test_count_starts_again_with_the_module(module: ModuleUnderTest, guest: Guest) -> None:
     for _ in range(2):
         module.load()
         assert "told you 0 times" in guest.sh("cat /dev/chardev").stdout
         module.unload()
 
 
-def test_major_number_is_dynamic_and_the_device_has_it(loaded, guest):
+def test_major_number_is_dynamic_and_the_device_has_it(loaded: ModuleUnderTest, guest: Guest) -> None:
     (major,) = guest.sh("awk '$2 == \"chardev\" {print $1}' /proc/devices").stdout.split()
     assert guest.sh("stat -c '%F %t' /dev/chardev").stdout == f"character special file {int(major):x}\n"
 
 
-def test_second_opener_is_refused(loaded, guest):
+def test_second_opener_is_refused(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</dev/chardev; echo open; read x")
     holder.expect("open")
     result = guest.sh("cat /dev/chardev", check=False)
@@ -87,18 +90,18 @@ def test_second_opener_is_refused(loaded, guest):
     assert "told you 1 times" in guest.sh("cat /dev/chardev").stdout, "a refused open must not count"
 
 
-def test_only_one_of_many_openers_at_once_succeeds(loaded, guest):
+def test_only_one_of_many_openers_at_once_succeeds(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(RACE)
 
 
-def test_killed_opener_frees_the_device(loaded, guest):
+def test_killed_opener_frees_the_device(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</dev/chardev; echo $$; read x")
     pid = holder.expect(r"\d+")
     guest.sh(f"kill -KILL {pid}; while [ -d /proc/{pid} ]; do :; done; cat /dev/chardev")
     holder.wait()
 
 
-def test_write_is_refused_and_logged(loaded, guest):
+def test_write_is_refused_and_logged(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     assert guest.sh("echo hi > /dev/chardev", check=False).rc != 0
     guest.log.expect("chardev: sorry, writing is not supported", since=mark)
@@ -111,7 +114,7 @@ def test_write_is_refused_and_logged(loaded, guest):
     )
 
 
-def test_unload_is_refused_while_open(loaded, guest):
+def test_unload_is_refused_while_open(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</dev/chardev; echo open; read x; cat <&3")
     holder.expect("open")
     result = loaded.unload(check=False)
@@ -122,15 +125,15 @@ def test_unload_is_refused_while_open(loaded, guest):
     holder.wait()
 
 
-def test_short_reads_and_seeks(loaded, guest):
+def test_short_reads_and_seeks(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.python(SEEKS_AND_SHORT_READS).stdout == "I already told you 0 times Hello world!\n"
 
 
-def test_bad_address_is_an_error_not_a_crash(loaded, guest):
+def test_bad_address_is_an_error_not_a_crash(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(BAD_ADDRESS)
 
 
-def test_unknown_ioctl_is_refused(loaded, guest):
+def test_unknown_ioctl_is_refused(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(
         "import fcntl, os\n"
         "f = os.open('/dev/chardev', os.O_RDONLY)\n"

@@ -2,10 +2,13 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("completions")
 
 
-def story(guest, mark):
+def story(guest: Guest, mark: int) -> list[str]:
     """What the machine logged since *mark*."""
     texts = [record.text for record in guest.log.since(mark)]
     return [text.removeprefix("completions: ") for text in texts if text.startswith("completions: ")]
@@ -15,7 +18,7 @@ WHOLE = ["the machine starts", "turn the crank", "the flywheel spins up", "the m
 
 
 @pytest.mark.parametrize("crank_ms", [0, 1, 50])
-def test_crank_turns_first(module, guest, crank_ms):
+def test_crank_turns_first(module: ModuleUnderTest, guest: Guest, crank_ms: int) -> None:
     mark = guest.log.mark()
     for _ in range(5):
         module.load(f"crank_ms={crank_ms}")
@@ -23,7 +26,7 @@ def test_crank_turns_first(module, guest, crank_ms):
     assert story(guest, mark) == WHOLE * 5
 
 
-def test_flywheel_waits_for_a_slow_crank(module, guest):
+def test_flywheel_waits_for_a_slow_crank(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     threads = guest.sh(f"insmod {module.ko} crank_ms=2000; cat /proc/[0-9]*/comm 2>/dev/null", check=False).stdout
     # Before 5.17 a thread's name is cut after fifteen characters.
@@ -34,7 +37,7 @@ def test_flywheel_waits_for_a_slow_crank(module, guest):
     assert story(guest, mark) == WHOLE
 
 
-def test_unload_waits_for_running_threads(module, guest):
+def test_unload_waits_for_running_threads(module: ModuleUnderTest, guest: Guest) -> None:
     """Loaded and unloaded at once: rmmod must not take the code from under the threads."""
     mark = guest.log.mark()
     none_left = "! grep -E '^kmodlab-(crank|flywh)' /proc/[0-9]*/comm 2>/dev/null"

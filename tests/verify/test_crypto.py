@@ -7,18 +7,20 @@ import subprocess
 import pytest
 
 from kmodlab.errors import LabError
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
 
 # The default (None); the shortest text, texts around the ends of a block, and one of several blocks.
 TEXTS = [None, "a", "0123456789abcde", "0123456789abcdef", "0123456789abcdefg", "x" * 55, "y" * 64, "z" * 200]
 
 
-def field(texts, name):
+def field(texts: list[str], name: str) -> list[str]:
     """The rest of each log line that begins so."""
     return [text.partition(name)[2] for text in texts if name in text]
 
 
 @pytest.mark.module("cryptosha256")
-def test_hash_is_that_of_sha256sum(module, guest):
+def test_hash_is_that_of_sha256sum(module: ModuleUnderTest, guest: Guest) -> None:
     for text in TEXTS:
         mark = guest.log.mark()
         module.load(*([] if text is None else [f"text={text}"]))
@@ -30,7 +32,7 @@ def test_hash_is_that_of_sha256sum(module, guest):
         assert field(records, "sha256: ") == [expected], f"of {hashed!r}"
 
 
-def openssl(text, password, iv):
+def openssl(text: str, password: str, iv: str) -> str:
     """AES-256-CBC with PKCS #7, as hex, by the openssl of this machine: targets need not have one."""
     if not shutil.which("openssl"):
         raise LabError("openssl is missing on this machine: install the package openssl")
@@ -39,7 +41,7 @@ def openssl(text, password, iv):
     return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout.hex()
 
 
-def encryption(module, guest, *parameters):
+def encryption(module: ModuleUnderTest, guest: Guest, *parameters: str) -> tuple[str, str, str]:
     """Load with these parameters; return the vector, the encrypted text as hex, and the decrypted text."""
     mark = guest.log.mark()
     module.load(*parameters)
@@ -51,7 +53,7 @@ def encryption(module, guest, *parameters):
 
 
 @pytest.mark.module("cryptosk")
-def test_encryption_is_that_of_openssl_and_decryption_gives_the_text_back(module, guest):
+def test_encryption_is_that_of_openssl_and_decryption_gives_the_text_back(module: ModuleUnderTest, guest: Guest) -> None:
     for text in TEXTS:
         iv, encrypted, decrypted = encryption(module, guest, *([] if text is None else [f"text={text}"]))
         expected = text or "Testing encryption"
@@ -60,19 +62,19 @@ def test_encryption_is_that_of_openssl_and_decryption_gives_the_text_back(module
 
 
 @pytest.mark.module("cryptosk")
-def test_another_password_gives_another_result(module, guest):
+def test_another_password_gives_another_result(module: ModuleUnderTest, guest: Guest) -> None:
     for password in ("p", "q" * 32):
         iv, encrypted, _ = encryption(module, guest, f"password={password}")
         assert encrypted == openssl("Testing encryption", password, iv)
 
 
 @pytest.mark.module("cryptosk")
-def test_vector_is_new_each_time(module, guest):
+def test_vector_is_new_each_time(module: ModuleUnderTest, guest: Guest) -> None:
     assert len({encryption(module, guest)[0] for _ in range(3)}) == 3
 
 
 @pytest.mark.module("cryptosk")
-def test_password_longer_than_a_key_is_refused(module, guest):
+def test_password_longer_than_a_key_is_refused(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     result = module.load(f"password={'p' * 33}", check=False)
     assert result.rc != 0 and re.search(r"[Ii]nvalid", result.stderr), result
@@ -80,7 +82,7 @@ def test_password_longer_than_a_key_is_refused(module, guest):
 
 
 @pytest.mark.module("cryptosk")
-def test_password_is_neither_logged_nor_readable_by_all(module, guest):
+def test_password_is_neither_logged_nor_readable_by_all(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     module.load("password=swordfish")
     mode = guest.sh(f"stat -c %a /sys/module/{module.kname}/parameters/password").stdout.strip()

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("devicemodel")
 
 DRIVER = "/sys/bus/platform/drivers/devicemodel"
@@ -11,13 +14,13 @@ CONTROL = "/sys/devices/platform/devicemodel/power/control"
 STATUS = "/sys/devices/platform/devicemodel/power/runtime_status"
 
 
-def calls(guest, mark):
+def calls(guest: Guest, mark: int) -> list[str]:
     """The driver's calls since *mark*, in order."""
     texts = [record.text for record in guest.log.since(mark)]
     return [match[1] for text in texts if (match := re.search(r"devicemodel devicemodel: (\w+)", text))]
 
 
-def test_idle_device_is_suspended_and_resumed(loaded, guest):
+def test_idle_device_is_suspended_and_resumed(loaded: ModuleUnderTest, guest: Guest) -> None:
     """Runtime power management: one device sleeps, not the machine, so it works everywhere."""
     mark = guest.log.mark()
     guest.sh(f"echo auto > {CONTROL}")
@@ -28,7 +31,7 @@ def test_idle_device_is_suspended_and_resumed(loaded, guest):
     assert guest.sh(f"cat {STATUS}").stdout == "active\n"
 
 
-def test_machine_going_to_sleep_suspends_the_device(loaded, guest):
+def test_machine_going_to_sleep_suspends_the_device(loaded: ModuleUnderTest, guest: Guest) -> None:
     """A rehearsal: the kernel suspends every device and resumes them, without stopping the machine."""
     if guest.sh("test -w /sys/power/pm_test && grep -qw freeze /sys/power/state", check=False).rc:
         pytest.skip("this kernel cannot rehearse a suspend (CONFIG_PM_DEBUG)")
@@ -41,7 +44,7 @@ def test_machine_going_to_sleep_suspends_the_device(loaded, guest):
     assert calls(guest, mark) == ["suspend", "resume"]
 
 
-def test_driver_is_unbound_and_bound_again(loaded, guest):
+def test_driver_is_unbound_and_bound_again(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.sh(f"echo devicemodel > {DRIVER}/unbind; test ! -e {DRIVER}/devicemodel")
     assert calls(guest, mark) == ["remove"]
@@ -49,7 +52,7 @@ def test_driver_is_unbound_and_bound_again(loaded, guest):
     assert calls(guest, mark) == ["remove", "probe"]
 
 
-def test_unload_while_suspended_wakes_the_device_first(module, guest):
+def test_unload_while_suspended_wakes_the_device_first(module: ModuleUnderTest, guest: Guest) -> None:
     module.load()
     mark = guest.log.mark()
     guest.sh(f"echo auto > {CONTROL}")

@@ -4,16 +4,19 @@ import re
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 PARAMETERS = "/sys/module/hello_5/parameters"
 
 
-def said(guest, mark):
+def said(guest: Guest, mark: int) -> list[str]:
     """What the module under test logged since *mark*: the book's lines, nothing of the module loader's."""
     ours = re.compile(r"^(Hello, world|Goodbye, world|my\w+(\[\d\])? |got \d+ arguments)")
     return [record.text for record in guest.log.since(mark) if ours.match(record.text)]
 
 
-def hello_5_says(mystring, array, count):
+def hello_5_says(mystring: str, array: str, count: int) -> list[str]:
     return [
         "Hello, world 5",
         "myshort is a short integer: 1",
@@ -27,7 +30,7 @@ def hello_5_says(mystring, array, count):
 
 
 @pytest.mark.module("hello-1")
-def test_hello_1_can_come_and_go_many_times(module, guest):
+def test_hello_1_can_come_and_go_many_times(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     for _ in range(3):
         module.load()
@@ -36,7 +39,7 @@ def test_hello_1_can_come_and_go_many_times(module, guest):
 
 
 @pytest.mark.module("hello-3")
-def test_hello_3_frees_what_it_needed_only_once(loaded, guest):
+def test_hello_3_frees_what_it_needed_only_once(loaded: ModuleUnderTest, guest: Guest) -> None:
     """What is marked __init and __initdata is gone once the module runs."""
     symbols = guest.sh("grep '\\[hello_3\\]' /proc/kallsyms").stdout
     assert "hello_3_exit" in symbols
@@ -44,7 +47,7 @@ def test_hello_3_frees_what_it_needed_only_once(loaded, guest):
 
 
 @pytest.mark.module("hello-4")
-def test_hello_4_describes_itself(module, guest):
+def test_hello_4_describes_itself(module: ModuleUnderTest, guest: Guest) -> None:
     fields = dict(line.split(":", 1) for line in guest.sh(f"modinfo {module.ko}").stdout.splitlines() if ":" in line)
     assert fields["license"].strip() == "GPL"
     assert fields["author"].strip() == "kmodlab"
@@ -60,7 +63,9 @@ def test_hello_4_describes_itself(module, guest):
         ("supercalifragilisticexpialidocious", "-1,-1", (-1, -1), 2),
     ],
 )
-def test_hello_5_session_of_the_book(module, guest, mystring, given, array, count):
+def test_hello_5_session_of_the_book(
+    module: ModuleUnderTest, guest: Guest, mystring: str, given: str, array: str, count: int
+) -> None:
     """The last seven lines are what `dmesg -t | tail -7` shows in the book."""
     mark = guest.log.mark()
     module.load(f'mystring="{mystring}" myintarray={given}')
@@ -74,7 +79,7 @@ def test_hello_5_session_of_the_book(module, guest, mystring, given, array, coun
     "parameters",
     ["mylong=hello", "myintarray=1,2,3", "myshort=40000", "myint=", "myintarray=1,x"],
 )
-def test_hello_5_refuses_what_does_not_fit(module, guest, parameters):
+def test_hello_5_refuses_what_does_not_fit(module: ModuleUnderTest, guest: Guest, parameters: str) -> None:
     result = module.load(parameters, check=False)
     assert result.rc != 0
     assert re.search("Invalid parameters|Numerical result out of range", result.stderr)
@@ -82,7 +87,7 @@ def test_hello_5_refuses_what_does_not_fit(module, guest, parameters):
 
 
 @pytest.mark.module("hello-5")
-def test_hello_5_refuses_a_word_for_a_long_as_the_book_shows(module, guest):
+def test_hello_5_refuses_a_word_for_a_long_as_the_book_shows(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     result = module.load("mylong=hello", check=False)
     assert "Invalid parameters" in result.stderr
@@ -90,7 +95,7 @@ def test_hello_5_refuses_a_word_for_a_long_as_the_book_shows(module, guest):
 
 
 @pytest.mark.module("hello-5")
-def test_hello_5_shows_its_parameters_in_sysfs(loaded, guest):
+def test_hello_5_shows_its_parameters_in_sysfs(loaded: ModuleUnderTest, guest: Guest) -> None:
     listing = guest.sh(f"cd {PARAMETERS} && stat -c '%n %a' * && cat *").stdout.splitlines()
     assert listing == [
         "myint 644",
@@ -103,13 +108,13 @@ def test_hello_5_shows_its_parameters_in_sysfs(loaded, guest):
 
 
 @pytest.mark.module("hello-5")
-def test_hello_5_lets_a_parameter_change_where_its_permissions_say_so(loaded, guest):
+def test_hello_5_lets_a_parameter_change_where_its_permissions_say_so(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh(f"echo 7 > {PARAMETERS}/myint; cat {PARAMETERS}/myint").stdout == "7\n"
     assert guest.sh(f"echo seven > {PARAMETERS}/myint", check=False).rc != 0
     assert guest.sh(f"cat {PARAMETERS}/myint").stdout == "7\n"
 
 
 @pytest.mark.module("startstop")
-def test_startstop_is_one_module(loaded, guest):
+def test_startstop_is_one_module(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("cut -d ' ' -f 1 /proc/modules").stdout.split().count("startstop") == 1
     assert guest.sh("grep -cE '^(start|stop) ' /proc/modules", check=False).stdout == "0\n"

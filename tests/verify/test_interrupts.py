@@ -8,25 +8,32 @@ import time
 import pytest
 
 from kmodlab import gpio as lines
+from kmodlab.gpio import Chip
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
 
 UP, DOWN = "button-up", "button-down"
 COUNT_LIMIT = 10
 """Seconds within which the last of many edges must have been counted."""
 
 
-def parameters(gpio, **other):
+both = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.module(name)) for name in ("intrpt", "bottomhalf")])
+"""Runs a test for each of the two modules, as part of that module's cell."""
+
+
+def parameters(gpio: Chip, **other: object) -> str:
     values = {"chip": gpio.chip, **gpio.lines, **other}
     return " ".join(f"{name}={value}" for name, value in values.items())
 
 
 @pytest.fixture
-def buttons(module, gpio):
+def buttons(module: ModuleUnderTest, gpio: Chip) -> Chip:
     """The chip, with the module loaded on its lines."""
     module.load(parameters(gpio))
     return gpio
 
 
-def interrupts(guest, name):
+def interrupts(guest: Guest, name: str) -> int:
     """How many of a button's interrupts were counted on all CPUs; KeyError when nobody handles it."""
     heading, *rows = guest.sh("cat /proc/interrupts").stdout.splitlines()
     cpus = len(heading.split())
@@ -34,20 +41,14 @@ def interrupts(guest, name):
     return counts[name]
 
 
-def both(function):
-    """Run a test for each of the two modules, as part of that module's cell."""
-    marks = [pytest.param(name, marks=pytest.mark.module(name)) for name in ("intrpt", "bottomhalf")]
-    return pytest.mark.parametrize("name", marks)(function)
-
-
-def counted_more(guest, name, than):
+def counted_more(guest: Guest, name: str, than: int) -> None:
     """Wait until more are counted than so many."""
     deadline = time.monotonic() + COUNT_LIMIT
     while interrupts(guest, name) <= than:
         assert time.monotonic() < deadline, f"no interrupt of {name} within {COUNT_LIMIT} s"
 
 
-def counted(guest, name, total):
+def counted(guest: Guest, name: str, total: int) -> None:
     """Wait until at least so many are counted, and insist that there are no more."""
     deadline = time.monotonic() + COUNT_LIMIT
     while interrupts(guest, name) < total and time.monotonic() < deadline:
@@ -56,7 +57,7 @@ def counted(guest, name, total):
 
 
 @both
-def test_press_and_release_are_one_interrupt_each(name, buttons, guest):
+def test_press_and_release_are_one_interrupt_each(name: str, buttons: Chip, guest: Guest) -> None:
     up, down = buttons.lines["button_up"], buttons.lines["button_down"]
     ups, downs = interrupts(guest, f"{name}-{UP}"), interrupts(guest, f"{name}-{DOWN}")
     for number, action in enumerate((buttons.press, buttons.release, buttons.press, buttons.release), start=1):
@@ -68,14 +69,14 @@ def test_press_and_release_are_one_interrupt_each(name, buttons, guest):
 
 
 @both
-def test_thousand_edges_are_thousand_interrupts(name, buttons, guest):
+def test_thousand_edges_are_thousand_interrupts(name: str, buttons: Chip, guest: Guest) -> None:
     before = interrupts(guest, f"{name}-{UP}")
     buttons.pulse(buttons.lines["button_up"], 500)
     counted(guest, f"{name}-{UP}", before + 1000)
 
 
 @both
-def test_led_is_lit_while_a_button_is_held(name, buttons, guest):
+def test_led_is_lit_while_a_button_is_held(name: str, buttons: Chip, guest: Guest) -> None:
     up, down, led = (buttons.lines[role] for role in ("button_up", "button_down", "led"))
     assert buttons.read(led) == 0
     buttons.press(up)
@@ -90,7 +91,7 @@ def test_led_is_lit_while_a_button_is_held(name, buttons, guest):
 
 
 @both
-def test_button_held_at_load_lights_the_led_and_unload_darkens_it(name, module, gpio):
+def test_button_held_at_load_lights_the_led_and_unload_darkens_it(name: str, module: ModuleUnderTest, gpio: Chip) -> None:
     up, led = gpio.lines["button_up"], gpio.lines["led"]
     gpio.press(up)
     module.load(parameters(gpio))
@@ -100,7 +101,7 @@ def test_button_held_at_load_lights_the_led_and_unload_darkens_it(name, module, 
     gpio.release(up)
 
 
-def refused(module, guest, params, message):
+def refused(module: ModuleUnderTest, guest: Guest, params: str, message: str) -> None:
     """The load fails, the log says why in one line, and no part of the module stays."""
     mark = guest.log.mark()
     assert module.load(params, check=False).rc != 0, f"loaded with {params}"
@@ -112,7 +113,7 @@ def refused(module, guest, params, message):
 
 
 @both
-def test_what_cannot_be_had_is_refused(name, module, gpio, guest):
+def test_what_cannot_be_had_is_refused(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     offsets = gpio.lines
     refused(module, guest, "", "needs chip=")
     refused(module, guest, parameters(gpio, chip="nosuchchip"), 'there is no GPIO chip "nosuchchip"')
@@ -126,7 +127,7 @@ def test_what_cannot_be_had_is_refused(name, module, gpio, guest):
 
 
 @both
-def test_line_held_by_a_program_is_refused(name, module, gpio, guest):
+def test_line_held_by_a_program_is_refused(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     line = gpio.lines["button_down"]
     holder = lines.agent(guest, "hold", gpio.chip, str(line))
     holder.expect("held")
@@ -138,7 +139,7 @@ def test_line_held_by_a_program_is_refused(name, module, gpio, guest):
 
 
 @both
-def test_second_load_after_unload_starts_afresh(name, module, gpio, guest):
+def test_second_load_after_unload_starts_afresh(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     up = gpio.lines["button_up"]
     for _ in range(3):
         module.load(parameters(gpio))
@@ -150,7 +151,7 @@ def test_second_load_after_unload_starts_afresh(name, module, gpio, guest):
 
 
 @both
-def test_bouncing_button_disturbs_neither_load_nor_unload(name, module, gpio, guest):
+def test_bouncing_button_disturbs_neither_load_nor_unload(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     """Edges come before, during and after both, as from a worn contact; what the kernel says to it is judged after the test."""
     up = gpio.lines["button_up"]
     with gpio.bounce(up):
@@ -172,7 +173,7 @@ ENDS = "bottom half ends"
 
 
 @pytest.mark.module("bottomhalf")
-def test_bottom_half_sees_every_interrupt(buttons, guest):
+def test_bottom_half_sees_every_interrupt(buttons: Chip, guest: Guest) -> None:
     up, led = buttons.lines["button_up"], buttons.lines["led"]
     since = guest.log.mark()
     for _ in range(5):
@@ -184,14 +185,16 @@ def test_bottom_half_sees_every_interrupt(buttons, guest):
     seen = 0
     while seen < 10:
         record = guest.log.expect(STARTS, since=since)
-        seen += int(re.search(STARTS, record.text).group(1))
+        started = re.search(STARTS, record.text)
+        assert started
+        seen += int(started[1])
         since = record.seq
         guest.log.expect(ENDS, since=since)
     assert seen == 10
 
 
 @pytest.mark.module("bottomhalf")
-def test_unload_cancels_pending_work(module, gpio, guest):
+def test_unload_cancels_pending_work(module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     """Edges just before the unload: a run that has begun ends first, and none begins after."""
     for _ in range(3):
         module.load(parameters(gpio))

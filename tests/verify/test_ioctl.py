@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 IOCTL = pytest.mark.module("ioctl")
 CHARDEV2 = pytest.mark.module("chardev2")
 
@@ -50,7 +53,7 @@ def set(message): return ioctl(f, SET_MSG, ctypes.create_string_buffer(message))
 
 
 @IOCTL
-def test_value_is_set_and_got(loaded, guest):
+def test_value_is_set_and_got(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 f = opened()
 assert get(f) == 0
@@ -64,7 +67,7 @@ assert os.pread(f, 1, 1) == b"7" and os.pread(f, 5, 3) == b""
 
 
 @IOCTL
-def test_each_open_file_has_its_own_value(loaded, guest):
+def test_each_open_file_has_its_own_value(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 first, second = opened(), opened()
 set(first, 11); set(second, 22)
@@ -77,7 +80,7 @@ assert get(opened()) == 0, "what others set must not leak into a new file"
 
 
 @IOCTL
-def test_unknown_command_is_no_typewriter(loaded, guest):
+def test_unknown_command_is_no_typewriter(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 f = opened()
 set(f, 5)
@@ -90,7 +93,7 @@ assert get(f) == 5
 
 
 @IOCTL
-def test_bad_address_is_an_error(loaded, guest):
+def test_bad_address_is_an_error(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 f = opened()
 set(f, 5)
@@ -102,7 +105,7 @@ assert get(f) == 5
 
 
 @IOCTL
-def test_threads_that_share_the_file_see_whole_values(loaded, guest):
+def test_threads_that_share_the_file_see_whole_values(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 import threading
 f, seen = opened(), {{0}}
@@ -119,16 +122,16 @@ assert seen <= {{0, 0x11111111, 0x22222222}}, seen
 
 
 @IOCTL
-def test_unload_is_refused_while_open(loaded, guest):
+def test_unload_is_refused_while_open(loaded: ModuleUnderTest, guest: Guest) -> None:
     refused_while_open(loaded, guest, "/dev/ioctltest")
 
 
 @CHARDEV2
-def test_chardev2_unload_is_refused_while_open(loaded, guest):
+def test_chardev2_unload_is_refused_while_open(loaded: ModuleUnderTest, guest: Guest) -> None:
     refused_while_open(loaded, guest, "/dev/char_dev")
 
 
-def refused_while_open(module, guest, path):
+def refused_while_open(module: ModuleUnderTest, guest: Guest, path: str) -> None:
     """The file operations have an owner, so that rmmod cannot take them from under an open file."""
     holder = guest.spawn(f"exec 3<{path}; echo open; read x; cat <&3; echo cat says $?")
     holder.expect("open")
@@ -141,7 +144,7 @@ def refused_while_open(module, guest, path):
 
 
 @CHARDEV2
-def test_user_program_gets_its_message_back(loaded, guest):
+def test_user_program_gets_its_message_back(loaded: ModuleUnderTest, guest: Guest) -> None:
     for message in ("Message passed by ioctl", "x", "y" * 79):
         given = "" if message.startswith("Message") else message
         answer = guest.sh(f"{loaded.programs}/userspace_ioctl {given}")
@@ -149,13 +152,13 @@ def test_user_program_gets_its_message_back(loaded, guest):
 
 
 @CHARDEV2
-def test_user_program_reports_what_the_device_refuses(loaded, guest):
+def test_user_program_reports_what_the_device_refuses(loaded: ModuleUnderTest, guest: Guest) -> None:
     answer = guest.sh(f"{loaded.programs}/userspace_ioctl {'z' * 80}", check=False)
     assert answer.rc != 0 and "IOCTL_SET_MSG: Message too long" in answer.stderr
 
 
 @CHARDEV2
-def test_message_is_exact(loaded, guest):
+def test_message_is_exact(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{MESSAGES}
 assert get() == b""
 for message in (b"hello", b"a longer message than before", b"", b"\\xff\\x80\\x01", b"m" * 79, b"short"):
@@ -175,7 +178,7 @@ assert os.write(f, b"") == 0 and get() == b"", "an empty message is one, too"
 
 
 @CHARDEV2
-def test_nth_byte_stays_within_the_message(loaded, guest):
+def test_nth_byte_stays_within_the_message(loaded: ModuleUnderTest, guest: Guest) -> None:
     """Without a bound this command reads the kernel's memory, byte by byte."""
     guest.python(f"""{MESSAGES}
 assert set(b"a longer message that must not show") == 0 and set(b"a\\xffb") == 0
@@ -187,7 +190,7 @@ assert {{*answers.values()}} == {{-errno.EINVAL}}, answers
 
 
 @CHARDEV2
-def test_chardev2_refuses_unknown_commands_and_bad_addresses(loaded, guest):
+def test_chardev2_refuses_unknown_commands_and_bad_addresses(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{MESSAGES}
 assert set(b"kept") == 0
 for request in (0, 0x5401, SET_MSG + 3, SET_MSG ^ 0x100, 0xFFFFFFFF):
@@ -200,7 +203,7 @@ assert get() == b"kept"
 
 
 @CHARDEV2
-def test_chardev2_second_opener_is_refused(loaded, guest):
+def test_chardev2_second_opener_is_refused(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</dev/char_dev; echo open; read x")
     holder.expect("open")
     result = guest.sh("cat /dev/char_dev", check=False)
@@ -210,7 +213,7 @@ def test_chardev2_second_opener_is_refused(loaded, guest):
 
 
 @CHARDEV2
-def test_children_who_share_the_file_see_whole_messages(loaded, guest):
+def test_children_who_share_the_file_see_whole_messages(loaded: ModuleUnderTest, guest: Guest) -> None:
     """One opener at a time may still be many tasks, so that is not all the protection that the message needs."""
     guest.python(f"""{MESSAGES}
 import threading

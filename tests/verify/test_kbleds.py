@@ -3,8 +3,12 @@
 import itertools
 import json
 import shlex
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from kmodlab.guest import Guest, Session
+from kmodlab.life_cycle import ModuleUnderTest
 
 pytestmark = pytest.mark.module("kbleds")
 
@@ -62,12 +66,13 @@ print(json.dumps([state[0] >> led & 1 for led in range(3)]))
 """
 
 
-def leds(guest, setting=None):
-    return json.loads(guest.python(LEDS, stdin=json.dumps(setting)).stdout)
+def leds(guest: Guest, *setting: int) -> list[int]:
+    shown: list[int] = json.loads(guest.python(LEDS, stdin=json.dumps(setting)).stdout)
+    return shown
 
 
 @pytest.fixture
-def no_keyboard(guest):
+def no_keyboard(guest: Guest) -> Iterator[None]:
     """A machine whose own keyboards, if it has any, are gone for the time of the test."""
     detached = guest.sh(DETACH).stdout
     yield
@@ -75,11 +80,11 @@ def no_keyboard(guest):
 
 
 @pytest.fixture
-def plug(guest):
+def plug(guest: Guest) -> Iterator[Callable[..., Session]]:
     """Plug in a keyboard with the given LEDs; what is left is unplugged at the end."""
     plugged = []
 
-    def plug(*leds):
+    def plug(*leds: int) -> Session:
         keyboard = guest.spawn(f"exec python3 -c {shlex.quote(KEYBOARD.format(leds=leds))}")
         plugged.append(keyboard)
         keyboard.expect("plugged")
@@ -91,7 +96,7 @@ def plug(guest):
         assert keyboard.wait() == 0
 
 
-def test_machine_without_a_keyboard_is_refused(no_keyboard, module, guest):
+def test_machine_without_a_keyboard_is_refused(no_keyboard: None, module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     result = module.load(check=False)
     assert result.rc != 0 and "No such device" in result.stderr
@@ -99,7 +104,7 @@ def test_machine_without_a_keyboard_is_refused(no_keyboard, module, guest):
     assert not module.is_loaded()
 
 
-def test_leds_blink_and_only_those_there_are(no_keyboard, plug, module):
+def test_leds_blink_and_only_those_there_are(no_keyboard: None, plug: Callable[..., Session], module: ModuleUnderTest) -> None:
     keyboard = plug(NUM, CAPS)
     module.load()
     changes = [keyboard.expect("led").split()[1:] for _ in range(12)]
@@ -110,9 +115,11 @@ def test_leds_blink_and_only_those_there_are(no_keyboard, plug, module):
     assert {int(code) for code, _ in changes} == {NUM, CAPS}
 
 
-def test_leds_are_as_before_when_it_is_unloaded(no_keyboard, plug, module, guest):
+def test_leds_are_as_before_when_it_is_unloaded(
+    no_keyboard: None, plug: Callable[..., Session], module: ModuleUnderTest, guest: Guest
+) -> None:
     keyboard = plug(NUM, CAPS, SCROLL)
-    before = leds(guest, [CAPS, 1])
+    before = leds(guest, CAPS, 1)
     assert before[CAPS] == 1
     keyboard.expect("led 1 1")
     for _ in range(3):
@@ -122,7 +129,9 @@ def test_leds_are_as_before_when_it_is_unloaded(no_keyboard, plug, module, guest
         assert leds(guest) == before
 
 
-def test_keyboards_come_and_go_while_it_blinks(no_keyboard, plug, module, guest):
+def test_keyboards_come_and_go_while_it_blinks(
+    no_keyboard: None, plug: Callable[..., Session], module: ModuleUnderTest, guest: Guest
+) -> None:
     first = plug(CAPS)
     module.load()
     for _ in range(5):

@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 LOCKS = {
     "example_mutex": [
         "init",
@@ -52,7 +55,7 @@ LOCKS = {
 
 
 @pytest.mark.parametrize("told", [pytest.param(told, id=name, marks=pytest.mark.module(name)) for name, told in LOCKS.items()])
-def test_tells_the_same_each_time_on_a_busy_machine(module, guest, told):
+def test_tells_the_same_each_time_on_a_busy_machine(module: ModuleUnderTest, guest: Guest, told: list[str]) -> None:
     """Two busy loops make the tasks lose their processors at moments of the scheduler's choice."""
     mark = guest.log.mark()
     guest.sh(

@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("print_string")
 
 HELLO = b"The module has been inserted.  Hello world!\r\n"
@@ -30,14 +33,14 @@ def on_a_terminal(*command, before=lambda: None):
 """
 
 
-def test_words_reach_the_callers_terminal(module, guest):
+def test_words_reach_the_callers_terminal(module: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{TERMINAL}
 assert on_a_terminal("insmod", "{module.ko}") == ({HELLO!r}, 0)
 assert on_a_terminal("rmmod", "print_string") == ({FAREWELL!r}, 0)
 """)
 
 
-def test_words_reach_nobody_elses_terminal(module, guest):
+def test_words_reach_nobody_elses_terminal(module: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{TERMINAL}
 others = []
 for _ in range(3):
@@ -55,14 +58,14 @@ for pid, _ in others:
 """)
 
 
-def test_words_go_to_the_log_where_there_is_no_terminal(module, guest):
+def test_words_go_to_the_log_where_there_is_no_terminal(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.sh(f"setsid insmod {module.ko} </dev/null; setsid rmmod print_string </dev/null")
     guest.log.expect("print_string: no terminal here for: .*Hello world!", since=mark)
     guest.log.expect("print_string: no terminal here for: .*Farewell world!", since=mark)
 
 
-def test_stopped_terminal_does_not_hold_the_module_up(module, guest):
+def test_stopped_terminal_does_not_hold_the_module_up(module: ModuleUnderTest, guest: Guest) -> None:
     """Ctrl-S: the words are lost, for insmod must not wait for Ctrl-Q."""
     guest.python(f"""{TERMINAL}
 import termios
@@ -73,7 +76,7 @@ assert (shown, status) == (b"", 0), (shown, status)
     module.unload()
 
 
-def test_terminal_that_was_hung_up_is_none(module, guest):
+def test_terminal_that_was_hung_up_is_none(module: ModuleUnderTest, guest: Guest) -> None:
     """The caller outlives its terminal, as after a lost connection."""
     mark = guest.log.mark()
     guest.python(f"""{TERMINAL}

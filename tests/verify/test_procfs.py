@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest, Result
+from kmodlab.life_cycle import ModuleUnderTest
+
 PROMISES_OF_A_READ_FILE = """
 import os, sys
 path, expected = sys.argv[1], sys.argv[2].encode()
@@ -124,14 +127,14 @@ BUFFERS = [
 ]
 
 
-def run(guest, code, *arguments):
+def run(guest: Guest, code: str, *arguments: object) -> Result:
     """Run Python on the target with these arguments."""
     words = "".join(f", {str(argument)!r}" for argument in arguments)
     return guest.python(f"import sys; sys.argv[1:] = [{words[2:]}]\n{code}")
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_unload_with_the_file_open_is_safe(loaded, guest, path):
+def test_unload_with_the_file_open_is_safe(loaded: ModuleUnderTest, guest: Guest, path: str) -> None:
     """/proc does not count openers: the file goes with the module, and who has it open gets an error from then on."""
     holder = guest.spawn(f"exec 3<{path}; echo open; read x; cat <&3; echo cat says $?")
     holder.expect("open")
@@ -143,7 +146,7 @@ def test_unload_with_the_file_open_is_safe(loaded, guest, path):
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_unload_among_busy_readers_is_safe(module, guest, path):
+def test_unload_among_busy_readers_is_safe(module: ModuleUnderTest, guest: Guest, path: str) -> None:
     readers = guest.spawn(f"echo ready; while [ ! -e /tmp/stop ]; do cat {path}; done >/dev/null 2>&1; echo done")
     readers.expect("ready")
     for _ in range(4):
@@ -155,59 +158,59 @@ def test_unload_among_busy_readers_is_safe(module, guest, path):
 
 
 @pytest.mark.module("procfs1")
-def test_procfs1_says_hello_once(loaded, guest):
+def test_procfs1_says_hello_once(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("cat /proc/helloworld").stdout == "HelloWorld!\n"
     run(guest, PROMISES_OF_A_READ_FILE, "/proc/helloworld", "HelloWorld!\n")
     run(guest, BAD_ADDRESSES, "/proc/helloworld", "r")
 
 
 @pytest.mark.module("procfs1")
-def test_procfs1_logs_nothing_when_it_is_read(loaded, guest):
+def test_procfs1_logs_nothing_when_it_is_read(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.sh("cat /proc/helloworld; dd if=/proc/helloworld bs=1 count=3 2>/dev/null")
     assert [record.text for record in guest.log.since(mark) if "procfs" in record.text] == []
 
 
 @pytest.mark.module("procfs1")
-def test_procfs1_cannot_be_written(loaded, guest):
+def test_procfs1_cannot_be_written(loaded: ModuleUnderTest, guest: Guest) -> None:
     result = guest.sh("echo x > /proc/helloworld", check=False)
     assert result.rc != 0 and "error" in result.stderr.lower()
 
 
 @pytest.mark.parametrize(("path", "size"), BUFFERS)
-def test_buffer_keeps_its_promises(loaded, guest, path, size):
+def test_buffer_keeps_its_promises(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
     run(guest, PROMISES_OF_A_BUFFER, path, size)
     run(guest, BAD_ADDRESSES, path, "rw")
 
 
 @pytest.mark.parametrize(("path", "size"), BUFFERS)
-def test_buffer_reads_back_what_was_written(loaded, guest, path, size):
+def test_buffer_reads_back_what_was_written(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
     assert guest.sh(f"echo something > {path}; cat {path}").stdout == "something\n"
     run(guest, PROMISES_OF_A_READ_FILE, path, "something\n")
 
 
 @pytest.mark.parametrize(("path", "size"), BUFFERS)
-def test_oversized_write_is_refused_in_the_end(loaded, guest, path, size):
+def test_oversized_write_is_refused_in_the_end(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
     result = guest.sh(f"head -c {size + 1} /dev/zero | tr '\\0' x | dd of={path} bs=8k", check=False)
     assert result.rc != 0 and "No space left" in result.stderr
     assert guest.sh(f"cat {path}").stdout == "x" * size
 
 
 @pytest.mark.parametrize(("path", "size"), BUFFERS)
-def test_readers_and_writers_at_once_see_whole_texts(loaded, guest, path, size):
+def test_readers_and_writers_at_once_see_whole_texts(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
     # procfs2 logs all that is written: not more than the kernel's log can hold.
     run(guest, RACE, path, size, 12 if loaded.name == "procfs2" else 60)
 
 
 @pytest.mark.module("procfs2")
-def test_procfs2_logs_what_is_written(loaded, guest):
+def test_procfs2_logs_what_is_written(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.sh("echo something > /proc/buffer1k")
     guest.log.expect(r"^procfs2: 10 bytes written: something\\n$", since=mark)
 
 
 @pytest.mark.module("procfs2")
-def test_procfs2_does_not_let_a_writer_fake_log_lines(loaded, guest):
+def test_procfs2_does_not_let_a_writer_fake_log_lines(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.sh("printf 'a\\nfaked: b\\033[2Jc\\0d%%s' > /proc/buffer1k")
     record = guest.log.expect("^procfs2: ", since=mark)
@@ -216,7 +219,7 @@ def test_procfs2_does_not_let_a_writer_fake_log_lines(loaded, guest):
 
 
 @pytest.mark.module("procfs3")
-def test_procfs3_has_the_size_of_its_contents(loaded, guest):
+def test_procfs3_has_the_size_of_its_contents(loaded: ModuleUnderTest, guest: Guest) -> None:
     sizes = guest.sh("""
         stat -c %s /proc/buffer2k
         for text in hello hi; do printf $text > /proc/buffer2k; stat -c %s /proc/buffer2k; done
@@ -226,7 +229,7 @@ def test_procfs3_has_the_size_of_its_contents(loaded, guest):
 
 
 @pytest.mark.module("procfs3")
-def test_procfs3_has_the_owner_that_it_was_told(module, guest):
+def test_procfs3_has_the_owner_that_it_was_told(module: ModuleUnderTest, guest: Guest) -> None:
     module.load("uid=65534")
     assert guest.sh("stat -c '%u %a' /proc/buffer2k").stdout == "65534 644\n"
     module.unload()
@@ -236,13 +239,13 @@ def test_procfs3_has_the_owner_that_it_was_told(module, guest):
 
 
 @pytest.mark.module("procfs3")
-def test_procfs3_refuses_the_owner_who_cannot_be(module, guest):
+def test_procfs3_refuses_the_owner_who_cannot_be(module: ModuleUnderTest, guest: Guest) -> None:
     result = module.load("uid=4294967295", check=False)
     assert result.rc != 0 and "Invalid" in result.stderr
 
 
 @pytest.mark.module("procfs3")
-def test_procfs3_lets_only_the_owner_and_root_write(module, guest):
+def test_procfs3_lets_only_the_owner_and_root_write(module: ModuleUnderTest, guest: Guest) -> None:
     module.load("uid=1000")
     guest.sh("chmod 666 /proc/buffer2k")
     answers = guest.python("""
@@ -265,17 +268,17 @@ for user in (0, 1000, 1001):
 
 
 @pytest.mark.module("procfs4")
-def test_procfs4_counts_readings(loaded, guest):
+def test_procfs4_counts_readings(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("cat /proc/iter; cat /proc/iter; cat /proc/iter").stdout == "0\n1\n2\n"
 
 
 @pytest.mark.module("procfs4")
-def test_procfs4_counts_a_reading_in_pieces_once(loaded, guest):
+def test_procfs4_counts_a_reading_in_pieces_once(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("dd if=/proc/iter bs=1 2>/dev/null; cat /proc/iter").stdout == "0\n1\n"
 
 
 @pytest.mark.module("procfs4")
-def test_procfs4_stands_any_seek(loaded, guest):
+def test_procfs4_stands_any_seek(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python("""
 import os
 f = os.open("/proc/iter", os.O_RDONLY)
@@ -297,7 +300,7 @@ for offset in (-1, -(1 << 62)):
 
 
 @pytest.mark.module("procfs4")
-def test_procfs4_gives_every_reader_a_number_of_its_own(loaded, guest):
+def test_procfs4_gives_every_reader_a_number_of_its_own(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python("""
 import threading
 seen = []

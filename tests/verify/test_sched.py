@@ -2,10 +2,13 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("sched")
 
 
-def test_work_runs_in_a_worker_thread(module, guest):
+def test_work_runs_in_a_worker_thread(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     module.load()
     record = guest.log.expect("work begins in ", since=mark)
@@ -13,7 +16,7 @@ def test_work_runs_in_a_worker_thread(module, guest):
     assert record.text.startswith("work begins in kworker/"), record.text
 
 
-def test_unload_waits_for_the_work(module, guest):
+def test_unload_waits_for_the_work(module: ModuleUnderTest, guest: Guest) -> None:
     """The work sleeps for half a second. Unloading at once, again and again, must not pull its code away."""
     for _ in range(3):
         mark = guest.log.mark()

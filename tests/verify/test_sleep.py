@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("sleep")
 
 SLEEPER = """
@@ -20,7 +23,7 @@ def sleeper(*command):
 """
 
 
-def test_session_of_the_book(loaded, guest):
+def test_session_of_the_book(loaded: ModuleUnderTest, guest: Guest) -> None:
     cat_nonblock = f"{loaded.programs}/cat_nonblock /proc/sleep"
     assert guest.sh(cat_nonblock).stdout == "Last input:\n"
 
@@ -37,12 +40,12 @@ def test_session_of_the_book(loaded, guest):
     assert guest.sh(cat_nonblock).stdout == "Last input:\n"
 
 
-def test_last_input_is_read_back(loaded, guest):
+def test_last_input_is_read_back(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("echo first > /proc/sleep; echo hello > /proc/sleep; cat /proc/sleep").stdout == "Last input:hello\n"
     assert guest.sh("printf 'no newline' > /proc/sleep; cat /proc/sleep").stdout == "Last input:no newline\n"
 
 
-def test_short_reads_seeks_and_sizes_of_writes(loaded, guest):
+def test_short_reads_seeks_and_sizes_of_writes(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python("""
 import errno, os
 f = os.open("/proc/sleep", os.O_RDWR)
@@ -66,7 +69,7 @@ for size in (80, 81, 100000):
 """)
 
 
-def test_nonblocking_opener_is_told(loaded, guest):
+def test_nonblocking_opener_is_told(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python("""
 import errno, os
 holder = os.open("/proc/sleep", os.O_RDONLY)
@@ -79,7 +82,7 @@ os.close(os.open("/proc/sleep", os.O_RDONLY | os.O_NONBLOCK))
 """)
 
 
-def test_whole_queue_of_sleepers_gets_its_turn(loaded, guest):
+def test_whole_queue_of_sleepers_gets_its_turn(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{SLEEPER}
 holder = os.open("/proc/sleep", os.O_RDWR)
 os.write(holder, b"turn")
@@ -91,7 +94,7 @@ for process in queue:
 """)
 
 
-def test_only_one_at_a_time_is_inside(loaded, guest):
+def test_only_one_at_a_time_is_inside(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python("""
 import os, threading
 inside, most, entered = 0, 0, 0
@@ -113,7 +116,7 @@ assert (most, entered) == (1, 300), (most, entered)
 
 
 @pytest.mark.parametrize("signal", ["INT", "TERM", "KILL"])
-def test_signal_wakes_a_sleeper(loaded, guest, signal):
+def test_signal_wakes_a_sleeper(loaded: ModuleUnderTest, guest: Guest, signal: str) -> None:
     """And only that one; the file goes to the other when it is free."""
     guest.python(f"""{SLEEPER}
 import signal
@@ -127,7 +130,7 @@ assert patient.communicate(timeout=10)[0] == "Last input:\\n" and patient.return
 """)
 
 
-def test_caught_signal_interrupts_the_open(loaded, guest):
+def test_caught_signal_interrupts_the_open(loaded: ModuleUnderTest, guest: Guest) -> None:
     """The book's EINTR: the call ends, whatever the handler says about restarting."""
     guest.python("""
 import ctypes, errno, os, signal
@@ -145,7 +148,7 @@ assert caught == [True, True]
 """)
 
 
-def test_unload_is_refused_while_the_file_is_open(loaded, guest):
+def test_unload_is_refused_while_the_file_is_open(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</proc/sleep; echo open; read x; cat <&3")
     holder.expect("open")
     result = loaded.unload(check=False)
@@ -155,7 +158,7 @@ def test_unload_is_refused_while_the_file_is_open(loaded, guest):
     holder.wait()
 
 
-def test_unload_is_refused_while_somebody_sleeps(loaded, guest):
+def test_unload_is_refused_while_somebody_sleeps(loaded: ModuleUnderTest, guest: Guest) -> None:
     """A sleeper is in the module's code: it must be there when it wakes."""
     guest.python(f"""{SLEEPER}
 def rmmod(): return subprocess.run(("rmmod", "sleep"), capture_output=True, text=True)
@@ -170,7 +173,7 @@ assert rmmod().returncode == 0, "nobody is left, and it is still in use"
 """)
 
 
-def test_unload_among_openers_is_refused_or_clean(module, guest):
+def test_unload_among_openers_is_refused_or_clean(module: ModuleUnderTest, guest: Guest) -> None:
     """rmmod at any moment of an open or a close."""
     guest.sh(
         """

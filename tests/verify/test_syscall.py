@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("syscall_spy")
 
 AS_USER = """
@@ -35,13 +38,13 @@ def untouched(name):
 """
 
 
-def opened(guest, mark, uid):
+def opened(guest: Guest, mark: int, uid: int) -> list[str]:
     """The names that were logged for a user since *mark*."""
     line = re.compile(rf"^syscall: user {uid}, process \d+ \(.*?\) opens: (.*)$")
     return [match[1] for record in guest.log.since(mark) if (match := line.match(record.text))]
 
 
-def test_one_user_is_seen_and_not_another(module, guest):
+def test_one_user_is_seen_and_not_another(module: ModuleUnderTest, guest: Guest) -> None:
     module.load("uid=4242")
     mark = guest.log.mark()
     guest.python(f"""{AS_USER}
@@ -54,13 +57,13 @@ for uid in (4242, 4243, 0):
     module.unload()
 
 
-def test_nobody_is_spied_on_unless_told(loaded, guest):
+def test_nobody_is_spied_on_unless_told(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.python(f"{AS_USER}\nfor uid in (0, 4242, 65534): assert as_user(uid, opens('/etc/hostname')) == 0")
     assert not [record for record in guest.log.since(mark) if record.text.startswith("syscall: user")]
 
 
-def test_user_can_be_changed_while_it_spies(loaded, guest):
+def test_user_can_be_changed_while_it_spies(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.python(f"""{AS_USER}
 for uid in (4242, 4243):
@@ -71,7 +74,7 @@ for uid in (4242, 4243):
     assert opened(guest, mark, 4243) == ["/tmp/4243"]
 
 
-def test_files_are_opened_as_ever(module, guest):
+def test_files_are_opened_as_ever(module: ModuleUnderTest, guest: Guest) -> None:
     """The spied-on user gets the same files and the same errors."""
     module.load("uid=4242")
     guest.python(f"""{AS_USER}
@@ -86,7 +89,7 @@ assert as_user(4242, work) == 0
     module.unload()
 
 
-def test_name_in_a_page_that_is_not_there_is_seen(module, guest):
+def test_name_in_a_page_that_is_not_there_is_seen(module: ModuleUnderTest, guest: Guest) -> None:
     """A probe cannot wait for a page, so the name is read at the end of the call, when the kernel has read it, too."""
     module.load("uid=4242")
     mark = guest.log.mark()
@@ -99,7 +102,7 @@ assert as_user(4242, work) == 0
     module.unload()
 
 
-def test_bad_name_is_no_crash(module, guest):
+def test_bad_name_is_no_crash(module: ModuleUnderTest, guest: Guest) -> None:
     module.load("uid=4242")
     mark = guest.log.mark()
     guest.python(f"""{AS_USER}
@@ -125,7 +128,7 @@ list=/sys/kernel/debug/kprobes/list
 grep -c sys_openat $list; [ -e $list ]"""
 
 
-def test_unload_restores_the_system_call(module, guest):
+def test_unload_restores_the_system_call(module: ModuleUnderTest, guest: Guest) -> None:
     if guest.sh(PROBED, check=False).rc:
         pytest.skip("this kernel has no debugfs that shows its probes")
     module.load("uid=4242")
@@ -137,7 +140,7 @@ def test_unload_restores_the_system_call(module, guest):
     assert not [record for record in guest.log.since(mark) if "hostname" in record.text]
 
 
-def test_unload_while_a_call_is_under_way(module, guest):
+def test_unload_while_a_call_is_under_way(module: ModuleUnderTest, guest: Guest) -> None:
     """The caller waits in a FIFO, in the middle of a call that our function watches, and comes back when we are gone."""
     module.load("uid=4242")
     guest.sh("rm -f /tmp/fifo; mkfifo /tmp/fifo; chmod 666 /tmp/fifo")
@@ -158,7 +161,7 @@ sys.exit(as_user(4242, work))'""")
     assert caller.wait() == 0
 
 
-def test_unload_among_busy_callers(module, guest):
+def test_unload_among_busy_callers(module: ModuleUnderTest, guest: Guest) -> None:
     """Calls between any two steps of loading and unloading.
 
     On one processor: QEMU 7.2 with thread=multi lets a processor go on with a breakpoint that another one has taken

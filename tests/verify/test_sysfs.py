@@ -2,23 +2,26 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("hello-sysfs")
 
 PATH = "/sys/kernel/mymodule/myvariable"
 
 
-def test_session_of_the_book(loaded, guest):
+def test_session_of_the_book(loaded: ModuleUnderTest, guest: Guest) -> None:
     assert guest.sh("lsmod | grep -c '^hello_sysfs '").stdout == "1\n"
     assert guest.sh(f"cat {PATH}; echo 32 > {PATH}; cat {PATH}").stdout == "0\n32\n"
 
 
 @pytest.mark.parametrize("number", ["-1", "2147483647", "-2147483648", "+7", "007"])
-def test_numbers_are_taken(loaded, guest, number):
+def test_numbers_are_taken(loaded: ModuleUnderTest, guest: Guest, number: int) -> None:
     assert guest.sh(f"echo {number} > {PATH}; cat {PATH}").stdout == f"{int(number)}\n"
     assert guest.sh(f"printf %s {number} > {PATH}; cat {PATH}").stdout == f"{int(number)}\n"
 
 
-def test_what_is_no_number_is_refused_and_changes_nothing(loaded, guest):
+def test_what_is_no_number_is_refused_and_changes_nothing(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.sh(f"echo 5 > {PATH}")
     script = ""
     for word in ("word", "3x", "x3", "2147483648", "-2147483649", "1 2", "0x10", "1.5", " ", "%s"):
@@ -27,14 +30,14 @@ def test_what_is_no_number_is_refused_and_changes_nothing(loaded, guest):
     assert result.stdout == "5\n", result.stdout
 
 
-def test_value_starts_again_with_the_module(module, guest):
+def test_value_starts_again_with_the_module(module: ModuleUnderTest, guest: Guest) -> None:
     for _ in range(2):
         module.load()
         assert guest.sh(f"cat {PATH}; echo 9 > {PATH}").stdout == "0\n"
         module.unload()
 
 
-def test_short_reads_and_seeks(loaded, guest):
+def test_short_reads_and_seeks(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""
 import os
 f = os.open("{PATH}", os.O_RDWR)
@@ -43,7 +46,7 @@ assert os.pread(f, 2, 0) == b"12" and os.pread(f, 100, 3) == b"45\\n" and os.pre
 """)
 
 
-def test_unload_with_the_file_open_is_safe(loaded, guest):
+def test_unload_with_the_file_open_is_safe(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn(f"exec 3<>{PATH}; echo open; read x; cat <&3; echo cat says $?")
     holder.expect("open")
     loaded.unload()
@@ -53,7 +56,7 @@ def test_unload_with_the_file_open_is_safe(loaded, guest):
     holder.wait()
 
 
-def test_readers_and_writers_at_once_see_whole_numbers(loaded, guest):
+def test_readers_and_writers_at_once_see_whole_numbers(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""
 import threading
 seen = set()

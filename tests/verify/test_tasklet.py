@@ -2,6 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
+
 pytestmark = pytest.mark.module("example_tasklet")
 
 INIT, CONTINUES = "tasklet example init", "Example tasklet init continues..."
@@ -9,7 +12,7 @@ STARTS, ENDS = "Example tasklet starts", "Example tasklet ends"
 EXIT = "tasklet example exit"
 
 
-def test_order_varies_only_as_it_may(module, guest):
+def test_order_varies_only_as_it_may(module: ModuleUnderTest, guest: Guest) -> None:
     """The tasklet comes after init has begun; whether before or after init continues is up to the kernel."""
     mark = guest.log.mark()
     module.load()

@@ -1,8 +1,12 @@
 """vinput and vkbd: virtual keys reach a real reader, and no order of unexport, close and unload does harm."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
+
+from kmodlab.guest import Guest
+from kmodlab.life_cycle import ModuleUnderTest
 
 CLASS = "/sys/class/vinput"
 EVENT = f"$(ls -d {CLASS}/vinput0/input*/event*)"  # named as its device, /dev/input/eventN
@@ -29,7 +33,7 @@ print(json.dumps(keys))
 
 
 @pytest.fixture
-def vkbd(loaded, guest):
+def vkbd(loaded: ModuleUnderTest, guest: Guest) -> Iterator[ModuleUnderTest]:
     """vkbd with one exported keyboard, vinput0, unexported at the end if the test has not."""
     guest.sh(f"echo vkbd > {CLASS}/export")
     yield loaded
@@ -37,7 +41,7 @@ def vkbd(loaded, guest):
 
 
 @pytest.mark.module("vkbd")
-def test_keys_reach_a_reader(vkbd, guest):
+def test_keys_reach_a_reader(vkbd: ModuleUnderTest, guest: Guest) -> None:
     """Also sees that the first key code and the last are passed on, and a code without a sign is a press."""
     lines = ["+34\n", "-34\n", "+1", "-1", "30\n", "-30\n", "+767\n", "-767\n"]
     keys = json.loads(guest.python(KEYS, stdin=json.dumps(lines)).stdout)
@@ -45,7 +49,7 @@ def test_keys_reach_a_reader(vkbd, guest):
 
 
 @pytest.mark.module("vkbd")
-def test_export_makes_both_devices_and_unexport_removes_them(vkbd, guest):
+def test_export_makes_both_devices_and_unexport_removes_them(vkbd: ModuleUnderTest, guest: Guest) -> None:
     event = guest.sh(f"basename {EVENT}").stdout.strip()
     guest.sh(f"test -c /dev/vinput0 && test -c /dev/input/{event}")
     assert guest.sh(f"cat {CLASS}/vinput0/input*/name").stdout == "vkbd\n"
@@ -53,7 +57,7 @@ def test_export_makes_both_devices_and_unexport_removes_them(vkbd, guest):
 
 
 @pytest.mark.module("vkbd")
-def test_reading_gives_the_last_event_and_nothing_else(vkbd, guest):
+def test_reading_gives_the_last_event_and_nothing_else(vkbd: ModuleUnderTest, guest: Guest) -> None:
     """A reader gets the text, whole or in pieces, and never what else lay in the kernel's buffer."""
     reads = guest.python(
         """
@@ -69,7 +73,7 @@ print([os.pread(device, 4096, where) for where in (0, 3, 4, 127, 2**31)])
 
 
 @pytest.mark.module("vkbd")
-def test_what_is_no_key_is_refused(vkbd, guest):
+def test_what_is_no_key_is_refused(vkbd: ModuleUnderTest, guest: Guest) -> None:
     for text, error in (
         ("0", "Invalid"),
         ("768", "Invalid"),
@@ -86,7 +90,7 @@ def test_what_is_no_key_is_refused(vkbd, guest):
 
 
 @pytest.mark.module("vinput")
-def test_unknown_kinds_and_ids_are_refused(loaded, guest):
+def test_unknown_kinds_and_ids_are_refused(loaded: ModuleUnderTest, guest: Guest) -> None:
     for file, text in (
         ("export", "nosuch"),
         ("export", ""),
@@ -100,13 +104,13 @@ def test_unknown_kinds_and_ids_are_refused(loaded, guest):
 
 
 @pytest.mark.module("vkbd")
-def test_ids_are_given_anew(vkbd, guest):
+def test_ids_are_given_anew(vkbd: ModuleUnderTest, guest: Guest) -> None:
     guest.sh(f"echo vkbd > {CLASS}/export; test -c /dev/vinput1; echo 0 > {CLASS}/unexport; test ! -e /dev/vinput0")
     guest.sh(f"echo vkbd > {CLASS}/export; test -c /dev/vinput0; echo 1 > {CLASS}/unexport; test ! -e /dev/vinput1")
 
 
 @pytest.mark.module("vkbd")
-def test_modules_stay_while_they_are_needed(vkbd, guest):
+def test_modules_stay_while_they_are_needed(vkbd: ModuleUnderTest, guest: Guest) -> None:
     result = guest.sh("rmmod vkbd", check=False)
     assert result.rc != 0 and "in use" in result.stderr, "vkbd has an exported keyboard"
     guest.sh(f"echo 0 > {CLASS}/unexport")
@@ -117,7 +121,7 @@ def test_modules_stay_while_they_are_needed(vkbd, guest):
 
 
 @pytest.mark.module("vkbd")
-def test_open_files_outlive_unexport_and_the_driver(module, guest):
+def test_open_files_outlive_unexport_and_the_driver(module: ModuleUnderTest, guest: Guest) -> None:
     """Both stay open while the keyboard, and then its driver's code, go away: they fail, and harm nothing."""
     module.load()
     guest.sh(f"echo vkbd > {CLASS}/export")
@@ -171,5 +175,5 @@ print(sorted(os.listdir("/sys/class/vinput")))
 
 
 @pytest.mark.module("vkbd")
-def test_export_unexport_and_use_at_once(vkbd, guest):
+def test_export_unexport_and_use_at_once(vkbd: ModuleUnderTest, guest: Guest) -> None:
     assert guest.python(STORM, timeout=120).stdout == "['export', 'unexport']\n"
