@@ -8,6 +8,7 @@ A run is a folder, so that each stage can be a process of its own and a kill at 
         cells/KERNEL/MODULE.json             what each stage recorded of a cell
         kernels/KERNEL.json                  a kernel by now: exact release, compiler, accelerator
         broken/KERNEL.json  stopped.json     why a kernel, or the run, came to nothing
+        doubts/KERNEL.json                   faults of which it is not settled yet whose they are
         logs/KERNEL/MODULE.log               everything the stages said of a cell, oldest first
         results.json  junit.xml  index.html  made from the above by publish() and report.show()
 

@@ -8,10 +8,11 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import board_stages, build, guest, images, keys, progress, sandbox, signing
+from kmodlab import board_stages, build, guest, images, keys, progress, retrial, sandbox, signing
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
@@ -174,15 +175,32 @@ def deploy_to_target(lab: Lab, kernel: str) -> bool:
 
 
 def verify(lab: Lab, kernel: str) -> bool:
-    """Have a worker verify every cell of a kernel; what it prints is kept in the run's logs. Changes nothing."""
+    """Have workers verify every cell of a kernel, and those again that may have been another's victims. Changes nothing."""
+    _work(lab, kernel)
+    retrial.settle(lab.run, kernel, partial(_work_alone, lab, kernel))
+    return False
+
+
+def _work_alone(lab: Lab, kernel: str, module: str, afterwards: float) -> None:
+    """Verify a module's cell on a target that was just brought back, and watch that for some seconds afterwards."""
+    target = lab.target(kernel)
+    target.restore()
+    deploy(lab, kernel, target.guest())
+    _work(lab, kernel, only=module, afterwards=afterwards)
+
+
+def _work(lab: Lab, kernel: str, *, only: str = "", afterwards: float = 0) -> None:
+    """Have a worker verify cells; what it prints is kept in the run's logs."""
     log = lab.run.folder / "logs" / kernel / "pytest.log"
     tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")]
     tests += [REPOSITORY / "tests/stress"] if lab.order.stress else []
+    tests += [REPOSITORY / "tests/retrial"] if only or not lab.order.quick else []
     target = lab.target(kernel).guest()
     command = [
         *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify", "-p", "no:cacheprovider"),
         *("-v", "--durations=10", f"--timeout={TEST_LIMIT * target.patience:g}"),
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={lab.run.folder}", f"--kmodlab-kernel={kernel}"),
+        *([f"--kmodlab-only={only}", f"--kmodlab-afterwards={afterwards:g}"] if only else []),
         *(f"--hosts=ssh://{target.name}", f"--ssh-config={target.ssh_config}", *(["--sudo"] if target.become else [])),
         *map(str, tests),
     ]
@@ -190,7 +208,6 @@ def verify(lab: Lab, kernel: str) -> bool:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
     if answer.returncode not in (0, 1, 5):
         raise LabError(f"kernel {kernel}: the verifying worker broke (pytest status {answer.returncode}); see {log}")
-    return False
 
 
 def stop(lab: Lab, kernel: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab import kmemleak, progress, taint
+from kmodlab import kmemleak, progress, retrial, taint
 from kmodlab.cache import write_aside
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
@@ -24,6 +24,7 @@ from kmodlab.guest import Guest, GuestLostError
 from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.retrial import CLOSING_SECONDS, SUSPECT_SECONDS, Afterwards, Doubt
 from kmodlab.stages import deploy
 from kmodlab.stress import Stress
 from kmodlab.vm import Vm
@@ -43,6 +44,8 @@ class Cell:
     checks: dict[Stage, list[Check]] = field(default_factory=dict)
     failed: tuple[Stage, Verdict, str] | None = None
     log: list[str] = field(default_factory=list)
+    when: str = ""
+    """What the reason of a failure begins with, where that would surprise."""
 
     def fail(self, stage: Stage, reason: str, verdict: Verdict = Verdict.FAIL) -> None:
         """Keep the first thing that went wrong; later ones often follow from it."""
@@ -51,6 +54,7 @@ class Cell:
 
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
+        reason = f"{self.when}{reason}"
         if self.failed:
             stage = self.failed[0]
             self.failed = (stage, Verdict.FAIL, reason)
@@ -76,6 +80,12 @@ class Worker:
         """How often the target was brought back in this session."""
         self.lost = ""
         """Why it cannot be brought back any more."""
+        self.watch: Watch | None = None
+        """What the target was like before the newest test, since it was brought back."""
+        self.doubts: list[Doubt] = []
+        """Faults that may be another module's than the one that they came to."""
+        self._done: dict[str, float] = {}
+        """When each module that the target has held since it was brought back was done with."""
         self._leaks_told: bool | None = None
 
     def module(self, name: str) -> ModuleUnderTest:
@@ -136,11 +146,19 @@ class Worker:
                 checks=cell.checks.get(stage, ()),
                 log_text="\n".join(cell.log) if last else "",
             )
+        self._done[name] = time.monotonic()
         failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
         text = cell.failed[2] if cell.failed else ""
         progress.emit(
             self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
         )
+
+    def doubt(self, cell: Cell) -> None:
+        """A fault has come to a cell; was its module the only one on the target for a while?"""
+        now = time.monotonic()
+        ages = {name: now - done for name, done in reversed(self._done.items())}
+        if suspects := {name: age for name, age in ages.items() if age < SUSPECT_SECONDS}:
+            self.doubts.append(Doubt(module=cell.module.name, suspects=suspects))
 
     @property
     def leaks_told(self) -> bool:
@@ -187,6 +205,8 @@ class Worker:
         """Bring back the target as it was right after its boot, with the modules on it."""
         self.guest.close()
         self._tainted = None
+        self.watch = None
+        self._done.clear()
         self.restores += 1
         try:
             self.target.restore()
@@ -241,6 +261,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kmodlab")
     group.addoption("--kmodlab-run", type=Path, help="the run folder")
     group.addoption("--kmodlab-kernel", help="the kernel of the run whose cells are verified")
+    group.addoption("--kmodlab-only", metavar="MODULE", help="verify no other module's cell")
+    group.addoption(
+        "--kmodlab-afterwards",
+        type=float,
+        default=CLOSING_SECONDS,
+        metavar="SECONDS",
+        help="watch the target for so long when the last module has gone (default: %(default)s)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -257,7 +285,7 @@ WORKER = pytest.StashKey[Worker]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for fixture in {"cell", "stress"} & set(metafunc.fixturenames):
+    for fixture in {"cell", "stress", "afterwards"} & set(metafunc.fixturenames):
         names = metafunc.config.stash[WORKER].entries
         metafunc.parametrize(
             fixture, [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
@@ -265,13 +293,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of this kernel's cells, cell by cell, each life cycle first."""
-    worker = config.stash[WORKER]
-    order = {name: number for number, name in enumerate(worker.entries)}
-    kept = [item for item in items if _name(item) in order]
-    config.hook.pytest_deselected(items=[item for item in items if _name(item) not in order])
-    kept.sort(key=lambda item: (order[_name(item)], "cell" not in getattr(item, "fixturenames", ())))
+    """Keep the tests of this kernel's cells, cell by cell, each life cycle first; what comes afterwards is the last one's."""
+    names = [name for name in config.stash[WORKER].entries if config.getoption("--kmodlab-only") in (None, name)]
+    order = {name: number for number, name in enumerate(names)}
+    kept = [item for item in items if _name(item) in order and (_name(item) == names[-1] or not _uses(item, "afterwards"))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    kept.sort(key=lambda item: (order[_name(item)], not _uses(item, "cell"), _uses(item, "afterwards")))
     items[:] = kept
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
 def _name(item: pytest.Item) -> str:
@@ -299,7 +331,7 @@ def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException
     elif isinstance(problem, LabError):
         cell.fail(Stage.LOAD, reason, Verdict.ERROR)
     else:
-        stage = Stage.LOAD if "cell" in getattr(item, "fixturenames", ()) else Stage.BEHAVIOUR
+        stage = Stage.LOAD if _uses(item, "cell") else Stage.BEHAVIOUR
         cell.fail(stage, f"{item.name}: {reason}")
 
 
@@ -307,6 +339,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
+        retrial.note(worker.lab.run, worker.kernel, worker.doubts)
         if not worker.lab.order.quick:
             worker.describe_gpio()
         worker.guest.close()
@@ -330,7 +363,7 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
     cell = worker.begin(_name(request.node))
     if cell.failed and cell.failed[0] is not Stage.BEHAVIOUR:
         pytest.skip(f"{cell.module.name} failed at {cell.failed[0]}: {cell.failed[2]}")
-    watch = _look(worker)
+    watch = worker.watch = _look(worker, cell)
     yield
     problems = _aftermath(worker, cell, watch)
     if problems:
@@ -338,14 +371,20 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
         raise StageError(stage, reason)
 
 
-def _look(worker: Worker) -> Watch:
+def _look(worker: Worker, cell: Cell) -> Watch:
     if worker.lost:
         raise LabError(worker.lost)
     try:
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
-    except GuestLostError:
+        return _watch(worker)
+    except GuestLostError as problem:
+        if worker.watch and not worker.alive():  # it died between two tests
+            raise StageError(*_autopsy(worker, cell, worker.watch, str(problem).splitlines()[0])) from problem
         worker.restore()
-        return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
+        return _watch(worker)
+
+
+def _watch(worker: Worker) -> Watch:
+    return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
 
 
 def _size(path: Path) -> int:
@@ -364,6 +403,8 @@ def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | 
     cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps(watch.mark)))
     before = watch.tainted if watch.restores == worker.restores else 0
     faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
+    if findings:
+        worker.doubt(cell)
     if findings or faults or stuck:
         worker.restore()
     if findings:
@@ -398,6 +439,7 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
     cell.log += ["--- serial console", console]
+    worker.doubt(cell)
     worker.restore()
     if faults:
         return cell.explain(Stage.LOAD, f"{faults[0].kind}: {faults[0].headline}")
@@ -450,3 +492,11 @@ def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
     current = worker.begin(request.param)
     cpus = 1 if current.module.entry.one_cpu else int(worker.guest.sh("nproc").stdout)
     return Stress(current.module, worker.lab.order.stress, cpus, current.checks)
+
+
+@pytest.fixture
+def afterwards(worker: Worker, request: pytest.FixtureRequest) -> Afterwards:
+    """The time after the last test of a planned module, parametrised over all of this kernel."""
+    cell = worker.begin(request.param)
+    cell.when = "when it had gone: "
+    return Afterwards(cell.module.guest, request.config.getoption("--kmodlab-afterwards"))
