@@ -146,7 +146,8 @@ class Worker:
                 checks=cell.checks.get(stage, ()),
                 log_text="\n".join(cell.log) if last else "",
             )
-        self._done[name] = time.monotonic()
+        if self.watch:  # else the target was brought back at its last test, and has not held it since
+            self._done[name] = time.monotonic()
         failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
         text = cell.failed[2] if cell.failed else ""
         progress.emit(

@@ -5,6 +5,7 @@ from pathlib import Path
 import faulty
 import pytest
 
+from kmodlab.progress import Follower
 from kmodlab.results import Results
 
 HERE = Path(__file__).parent
@@ -19,10 +20,21 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return faulty.prove(tmp_path_factory.mktemp("reports"), "6.12", HERE / "late", limit=LIMIT)
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.fixture(scope="module")
+def results(reports: Path) -> Results:
+    return faulty.prove(reports, "6.12", HERE / "late", limit=LIMIT)
 
 
 @pytest.mark.parametrize("module", EXPECTED)
 def test_a_late_fault_has_its_true_maker(results: Results, module: str) -> None:
     faulty.insist(faulty.cell(results, module), *EXPECTED[module])
+
+
+def test_who_had_a_fresh_machine_is_not_tried_again(results: Results, reports: Path) -> None:
+    """The machine was brought back when the bystander had been hit."""
+    notes = [event.text for event in Follower(reports / "latest/events.jsonl").events() if event.state == "note"]
+    assert [note.partition(" ")[0] for note in notes if "tried again" in note] == ["bystander", "bystander"]
