@@ -141,13 +141,17 @@ class Lab:
         return self.image(kernel, "build") / "root"
 
     def write_inventory(self) -> Path:
-        """An Ansible inventory of this run's kernels in its folder, with which each stage's playbook can be run alone."""
+        """An Ansible inventory of this run's kernels in its folder, with which each stage's playbook can be run alone.
+
+        The slowest is the first to begin: at the end of the run others would not be there to use the processors that it leaves.
+        """
         variables = {
             "kmodlab_run": str(self.run.folder),
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
         }
-        tree = {"run": {"vars": variables, "hosts": {kernel: {} for kernel in (*self.order.kernels, *self.order.boards)}}}
+        kernels = sorted(self.order.kernels, key=lambda kernel: -self.order.kernels[kernel].kernel.vm_patience)
+        tree = {"run": {"vars": variables, "hosts": {host: {} for host in (*kernels, *self.order.boards)}}}
         path = self.run.folder / "inventory.yml"
         write_aside(path, yaml.safe_dump(tree, sort_keys=False))
         return path
