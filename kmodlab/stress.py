@@ -21,6 +21,8 @@ BATCHES = 10
 """So often memory is measured. The first batch only warms caches up."""
 LOAD_LIMIT = 4.0
 """Seconds for one load and unload of many, on average, where the catalog gives the module no longer limit."""
+MEASURE_LIMIT = 60.0
+"""Seconds more for a batch, however small: the agent starts, and takes stock."""
 PER_LOAD = 0.5
 """What grows by at least this with each load grows with the loads."""
 AGENT = Path(__file__).with_name("stress_agent.py")
@@ -63,9 +65,8 @@ class Stress:
             "loads": loads,
             "cpus": self.cpus,
         }
-        answer = module.guest.python(
-            AGENT.read_text(), stdin=json.dumps(job), check=False, timeout=loads * max(LOAD_LIMIT, module.entry.limit / 10)
-        )
+        limit = MEASURE_LIMIT + loads * max(LOAD_LIMIT, module.entry.limit / 10)
+        answer = module.guest.python(AGENT.read_text(), stdin=json.dumps(job), check=False, timeout=limit)
         if answer.rc:
             raise StageError(Stage.LOAD, f"one load of many failed: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
         measured: dict[str, int] = json.loads(answer.stdout)

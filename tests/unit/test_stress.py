@@ -2,8 +2,9 @@
 
 import pytest
 
+from kmodlab.guest import Result
 from kmodlab.life_cycle import StageError
-from kmodlab.stress import BATCHES, Stress, growth
+from kmodlab.stress import BATCHES, LOAD_LIMIT, MEASURE_LIMIT, Stress, growth
 
 
 def series(*values: int, name: str = "slab kmalloc-128") -> list[dict[str, int]]:
@@ -53,3 +54,23 @@ def test_only_what_grows_twice_is_a_fault(again: int, found: bool, monkeypatch: 
             stress.run()
     else:
         stress.run()
+
+
+def test_a_batch_has_time_for_its_loads_and_to_take_stock() -> None:
+    """Seen on a busy machine: taking stock took longer than the one load of a small batch may."""
+    limits = []
+
+    def python(code: str, *, timeout: float, **options: object) -> Result:
+        limits.append(timeout)
+        return Result(0, "{}", "")
+
+    class Module:
+        guest = type("Guest", (), {"sh": lambda *words, **options: None, "python": staticmethod(python)})()
+        entry = type("Entry", (), {"limit": 1, "parameters": ""})()
+        prepare = staticmethod(lambda: "")
+        ko = kname = "m"
+
+    for loads in (BATCHES, 20 * BATCHES):
+        Stress(Module(), loads, 2).run()  # type: ignore[arg-type]
+    assert set(limits[:BATCHES]) == {MEASURE_LIMIT + LOAD_LIMIT}
+    assert set(limits[BATCHES:]) == {MEASURE_LIMIT + 20 * LOAD_LIMIT}
