@@ -24,6 +24,7 @@ from kmodlab.kernels import Kernel, Resolved, default_fleet, load_inventory, res
 from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
 from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.stress import LEAST_LOADS
 from kmodlab.vm import Vm, emulated_by, runtime_dir
 from kmodlab.wiring import Wiring
 
@@ -201,6 +202,8 @@ def plan(
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
     inventory = load_inventory()
+    if 0 < stress < LEAST_LOADS:
+        raise LabError(f"STRESS={stress}: so few loads tell no loss from noise; ask for {LEAST_LOADS} or more")
     words, known = list(words), load_boards(boards)
     kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group), known)
     chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]

@@ -71,6 +71,10 @@ def test_a_broken_catalog_names_file_and_key(modules: Path, catalog: str, words:
     refused(kmodlab("matrix", "--modules", str(modules)), "catalog.yml", *words)
 
 
+def test_too_few_loads_to_tell_a_loss(modules: Path) -> None:
+    refused(kmodlab("matrix", "--modules", str(modules), "--stress", "10"), "STRESS=10", "100 or more")
+
+
 def test_no_network_and_nothing_cached(modules: Path) -> None:
     nowhere = "http://127.0.0.1:9/debian"
     answer = kmodlab("matrix", "--modules", str(modules), KMODLAB_MIRROR=nowhere, KMODLAB_SECURITY_MIRROR=nowhere)
