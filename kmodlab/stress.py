@@ -20,7 +20,7 @@ from kmodlab.results import Check, Stage, Verdict
 BATCHES = 10
 """So often memory is measured. The first batch only warms caches up."""
 LEAST_LOADS = 10 * BATCHES
-"""With fewer, what a module loses is not told from what else a machine does: with one a batch, 23 skbuff heads were seen to come."""
+"""With fewer, what a module loses is not told from what else a machine does: with one a batch, 23 skbuff heads came once."""
 LOAD_LIMIT = 4.0
 """Seconds for one load and unload of many, on average, where the catalog gives the module no longer limit."""
 MEASURE_LIMIT = 60.0
