@@ -85,8 +85,9 @@ def settle(run: Run, kernel: str, try_alone: Callable[[str, float], None]) -> No
         _say(run, kernel, f"{doubt.module} did not have the machine to itself: it is tried again")
         try_alone(doubt.module, CLOSING_SECONDS)
         again = _cell(run, kernel, doubt.module)
-        if again.verdict is not Verdict.FAIL and not (again.verdict is Verdict.PASS and _caught(run, kernel, doubt, try_alone)):
-            _keep(run, first)
+        if again.verdict is Verdict.FAIL or (again.verdict is Verdict.PASS and _caught(run, kernel, doubt, try_alone)):
+            continue
+        _keep(run, first)
 
 
 def _caught(run: Run, kernel: str, doubt: Doubt, try_alone: Callable[[str, float], None]) -> bool:

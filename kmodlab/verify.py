@@ -76,8 +76,6 @@ class Worker:
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
         self.cell: Cell | None = None
         self._tainted: int | None = None
-        self.restores = 0
-        """How often the target was brought back in this session."""
         self.lost = ""
         """Why it cannot be brought back any more."""
         self.watch: Watch | None = None
@@ -208,7 +206,6 @@ class Worker:
         self._tainted = None
         self.watch = None
         self._done.clear()
-        self.restores += 1
         try:
             self.target.restore()
         except LabError as problem:
@@ -254,8 +251,6 @@ class Watch:
     tainted: int
     console: int
     """Bytes of the console so far."""
-    restores: int
-    """A test may bring the target back itself; then it has no taint of before to be compared with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -385,7 +380,7 @@ def _look(worker: Worker, cell: Cell) -> Watch:
 
 
 def _watch(worker: Worker) -> Watch:
-    return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console), worker.restores)
+    return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console))
 
 
 def _size(path: Path) -> int:
@@ -402,7 +397,8 @@ def _aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | 
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
     findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
     cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps(watch.mark)))
-    before = watch.tainted if watch.restores == worker.restores else 0
+    # A test may bring the target back itself; then it has no taint of before to be compared with.
+    before = watch.tainted if worker.watch else 0
     faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
     if findings:
         worker.doubt(cell)

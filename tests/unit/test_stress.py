@@ -1,10 +1,26 @@
 """Which memory grows with the loads, and which only comes and goes."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 
 from kmodlab.guest import Result
 from kmodlab.life_cycle import StageError
 from kmodlab.stress import BATCHES, LOAD_LIMIT, MEASURE_LIMIT, Stress, growth
+
+
+class Module:
+    """As much of a module as stress asks for; `python` is what runs an agent on its target."""
+
+    entry = SimpleNamespace(limit=1, parameters="")
+    ko = kname = "m"
+
+    def __init__(self, python: Callable[..., Result] | None = None) -> None:
+        self.guest = SimpleNamespace(sh=lambda *words, **options: None, python=python)
+
+    def prepare(self) -> str:
+        return ""
 
 
 def series(*values: int, name: str = "slab kmalloc-128") -> list[dict[str, int]]:
@@ -41,11 +57,6 @@ def test_the_strongest_comes_first() -> None:
 
 @pytest.mark.parametrize(("again", "found"), [(0, False), (20, True)])
 def test_only_what_grows_twice_is_a_fault(again: int, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Module:
-        guest = type("Guest", (), {"sh": lambda *words, **options: None})()
-        entry = type("Entry", (), {"limit": 1})()
-        prepare = staticmethod(lambda: "")
-
     measures = iter([{"slab file": 20 * n} for n in range(BATCHES)] + [{"slab file": again * n} for n in range(BATCHES)])
     monkeypatch.setattr(Stress, "_batch", lambda stress, size: next(measures))
     stress = Stress(Module(), 20 * BATCHES, 2)  # type: ignore[arg-type]
@@ -64,13 +75,7 @@ def test_a_batch_has_time_for_its_loads_and_to_take_stock() -> None:
         limits.append(timeout)
         return Result(0, "{}", "")
 
-    class Module:
-        guest = type("Guest", (), {"sh": lambda *words, **options: None, "python": staticmethod(python)})()
-        entry = type("Entry", (), {"limit": 1, "parameters": ""})()
-        prepare = staticmethod(lambda: "")
-        ko = kname = "m"
-
     for loads in (BATCHES, 20 * BATCHES):
-        Stress(Module(), loads, 2).run()  # type: ignore[arg-type]
+        Stress(Module(python), loads, 2).run()  # type: ignore[arg-type]
     assert set(limits[:BATCHES]) == {MEASURE_LIMIT + LOAD_LIMIT}
     assert set(limits[BATCHES:]) == {MEASURE_LIMIT + 20 * LOAD_LIMIT}

@@ -16,7 +16,7 @@ def said(guest: Guest, mark: int) -> list[str]:
     return [record.text for record in guest.log.since(mark) if ours.match(record.text)]
 
 
-def hello_5_says(mystring: str, array: str, count: int) -> list[str]:
+def hello_5_says(mystring: str, array: tuple[int, int], count: int) -> list[str]:
     return [
         "Hello, world 5",
         "myshort is a short integer: 1",
@@ -64,7 +64,7 @@ def test_hello_4_describes_itself(module: ModuleUnderTest, guest: Guest) -> None
     ],
 )
 def test_hello_5_session_of_the_book(
-    module: ModuleUnderTest, guest: Guest, mystring: str, given: str, array: str, count: int
+    module: ModuleUnderTest, guest: Guest, mystring: str, given: str, array: tuple[int, int], count: int
 ) -> None:
     """The last seven lines are what `dmesg -t | tail -7` shows in the book."""
     mark = guest.log.mark()

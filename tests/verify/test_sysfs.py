@@ -16,7 +16,7 @@ def test_session_of_the_book(loaded: ModuleUnderTest, guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", "2147483647", "-2147483648", "+7", "007"])
-def test_numbers_are_taken(loaded: ModuleUnderTest, guest: Guest, number: int) -> None:
+def test_numbers_are_taken(loaded: ModuleUnderTest, guest: Guest, number: str) -> None:
     assert guest.sh(f"echo {number} > {PATH}; cat {PATH}").stdout == f"{int(number)}\n"
     assert guest.sh(f"printf %s {number} > {PATH}; cat {PATH}").stdout == f"{int(number)}\n"
 
