@@ -7,7 +7,6 @@ shell loop of insmod and rmmod in each. The floor of a build is one `make -j` ov
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from kmodlab.guest import MODULES
 from kmodlab.lab import Lab
 from kmodlab.progress import Event
 from kmodlab.stages import deploy
+from kmodlab.trees import working_copy
 from kmodlab.vm import Vm
 
 LOOP_LIMIT = 600.0
@@ -67,7 +67,7 @@ def bench(kernels: str, modules: Path, console: Console) -> None:
         console.print("builds", highlight=False)
         kernel = next(iter(lab.order.kernels))
         ours = _timed(lambda: _our_build(lab, kernel, Path(scratch) / "cache"))
-        plain = _timed(lambda: _plain_make(lab, kernel, Path(scratch)))
+        plain = _timed(lambda: _plain_make(lab, kernel))
         before = _first_boot(lab)
     table = Table("figure", "lab", "floor", "ratio", "aim")
 
@@ -173,13 +173,12 @@ def _our_build(lab: Lab, kernel: str, cache: Path) -> None:
     build.build(root, "bench", resolved.release, lab.sources.values(), cross=resolved.kernel.cross)
 
 
-def _plain_make(lab: Lab, kernel: str, scratch: Path) -> None:
-    work = scratch / "plain"
-    shutil.copytree(lab.order.folder, work)
+def _plain_make(lab: Lab, kernel: str) -> None:
     resolved = lab.resolved(kernel)
     across = [f"CROSS_COMPILE={resolved.kernel.cross}"] if resolved.kernel.cross else []
     target = f"/lib/modules/{resolved.release}/build"
     command = ["make", "-C", target, f"M={sandbox.WORK}", f"-j{os.cpu_count()}", *across, "modules"]
-    answer = sandbox.run(lab.build_root(kernel), command, work=work, limit=build.BUILD_LIMIT)
-    if answer.returncode:
-        raise LabError(f"the modules do not build together: {build.failure_reason(answer.stdout, 'all')}")
+    with working_copy(lab.order.tree.folder) as work:
+        answer = sandbox.run(lab.build_root(kernel), command, work=work, limits=build.BUILDING)
+    if answer.status:
+        raise LabError(f"the modules do not build together: {build.failure_reason(answer.log, 'all')}")

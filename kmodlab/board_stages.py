@@ -22,6 +22,7 @@ from kmodlab.errors import LabError
 from kmodlab.lab import Lab
 from kmodlab.modules import discover
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.trees import copied
 from kmodlab.wiring import SIMULATOR_SOURCES
 
 FOLDER = "/var/lib/kmodlab"
@@ -61,7 +62,7 @@ def build_modules(lab: Lab, kernel: str) -> bool:
     """Have a board build its modules, each by itself, and bring them over; each gets its own verdict."""
     for part in ("modules", "programs", "lab-modules"):
         (lab.artefacts(kernel) / part).mkdir(parents=True, exist_ok=True)
-    entries = lab.modules(kernel)
+    entries = lab.buildable(kernel)
     folders = {lab.sources[entry.name].folder: None for entry in entries}
     for folder in folders:
         here = [entry for entry in entries if lab.sources[entry.name].folder == folder]
@@ -91,7 +92,8 @@ def sign_modules(lab: Lab, kernel: str) -> bool:
 
 
 def _build(lab: Lab, kernel: str, folder: Path, entries: list[Module]) -> BuiltThere:
-    names = [entry.name for entry in entries] or [module.name for module in discover(folder)]
+    names = [entry.name for entry in entries] or [module.name for module in discover(copied(folder))]
+    origin = lab.order.tree.named(folder) if entries else folder
     with tempfile.TemporaryDirectory(prefix="kmodlab-board-") as scratch:
         answer = Path(scratch) / "built.json"
         variables: dict[str, object] = {
@@ -99,7 +101,7 @@ def _build(lab: Lab, kernel: str, folder: Path, entries: list[Module]) -> BuiltT
             "module_build_modules": names,
             "module_build_needs": {entry.name: entry.needs for entry in entries},
             "module_build_may_fail": names,
-            "module_build_folder": f"{FOLDER}/{folder.name}-{digest(str(folder), length=8)}",
+            "module_build_folder": f"{FOLDER}/{origin.name}-{digest(str(origin), length=8)}",
             "board_build_programs": [source for entry in entries for source in entry.programs],
             "board_build_answer": str(answer),
         }

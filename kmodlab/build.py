@@ -9,28 +9,41 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from kmodlab import sandbox
-from kmodlab.cache import cache_dir, digest, filled, write_aside
+from kmodlab.cache import cache_dir, digest, filled, read_regular, regular_files, write_aside
 from kmodlab.errors import LabError
-from kmodlab.modules import GENERATED, SourceModule, rules_file
+from kmodlab.modules import SourceModule, rules_file
+from kmodlab.results import one_line
+from kmodlab.sandbox import Answer, Limits
+from kmodlab.trees import working_copy
 
-BUILD_LIMIT = 600.0
-"""Seconds for one `make`, however many modules."""
-RECIPE = "2"
+BUILDING = Limits(seconds=600)
+"""For one `make`, however many modules."""
+ALONE = Limits(seconds=300)
+"""For a module that is built alone."""
+LARGEST = 256 << 20
+"""Bytes of a built module, its debug information included."""
+MOST_WARNINGS = 20
+"""Of a module's warnings, so many are kept one by one; the log has all."""
+FULL = 64 << 20
+"""Bytes: a disk with less is full. A sandbox's own /tmp may be, too, and anybody can print that a disk is."""
+ELF = b"\x7fELF"
+STRIP = 'for file; do "$0" --strip-debug "$file"; done'
+RECIPE = "3"
 """To be raised when the code below makes something else of the same sources in the same root."""
 KBUILD = """\
 # Made by kmodlab in its copy of your folder: your own rules, restricted to the modules that are asked for.
 include $(src)/{rules}
-obj-m := $(filter {objects},$(obj-m))
+obj-m := $(filter $(KMODLAB_OBJECTS),$(obj-m))
 obj-y :=
 """
 FAILED = re.compile(
@@ -115,7 +128,6 @@ def build(
     """
     modules = list(modules)
     kernel = Target(root, release, cross)
-    names = {module.name: module for module in modules}
     results = {module.name: cached(root_key, module) for module in modules}
     missing = [m for m in modules if not (results[m.name].folder / "built.json").exists()]
     for module in modules:
@@ -128,120 +140,117 @@ def build(
 
     for folder in {module.folder: None for module in missing}:
         batch = [module for module in missing if module.folder == folder]
-        with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
-            rest = _together(kernel, folder, batch, Path(scratch), store)
-        _alone(kernel, rest, names, results, store)
+        _alone(kernel, _together(kernel, folder, batch, store), store)
     return results
 
 
 Store = Callable[[SourceModule, Path | None, str], None]
 
 
-def _together(kernel: Target, folder: Path, batch: list[SourceModule], scratch: Path, store: Store) -> list[SourceModule]:
+def _together(kernel: Target, folder: Path, batch: list[SourceModule], store: Store) -> list[SourceModule]:
     """One make for a folder's modules, again without those that broke it; returns what must be built alone."""
-    work = scratch / "work"
-    _copy(folder, work)
-    batch, alone = list(batch), []
-    while len(batch) > 1:
-        answer = _make(kernel, folder, work, batch, jobs=os.cpu_count() or 1)
-        if answer.returncode == 0:
-            _strip(kernel, work)
-            logs = split_log(answer.stdout, batch)
-            for module in batch:
-                ko = _product(work, module)
-                store(module, ko, logs[module.name]) if ko else alone.append(module)
-            return alone
-        broken = failed_modules(answer.stdout, batch)
-        if not broken:
-            break
-        alone += broken
-        batch = [module for module in batch if module not in broken]
+    alone: list[SourceModule] = []
+    with _prepared(folder) as work:
+        while len(batch) > 1:
+            answer = _make(kernel, work, batch, BUILDING, jobs=os.cpu_count() or 1)
+            if answer.status == 0:
+                products = _products(kernel, work)
+                logs = split_log(answer.output, batch)
+                for module in batch:
+                    ko = products.get(module.name)
+                    store(module, ko, logs[module.name]) if ko else alone.append(module)
+                return alone
+            broken = failed_modules(answer.output, batch)
+            if answer.overrun or not broken:
+                break
+            alone += broken
+            batch = [module for module in batch if module not in broken]
     return alone + batch
 
 
-def _alone(
-    kernel: Target,
-    modules: list[SourceModule],
-    names: dict[str, SourceModule],
-    results: dict[str, BuildResult],
-    store: Store,
-) -> None:
+def _alone(kernel: Target, modules: list[SourceModule], store: Store) -> None:
     def one(module: SourceModule) -> None:
-        with tempfile.TemporaryDirectory(prefix="kmodlab-build-") as scratch:
-            work = Path(scratch) / "work"
-            _copy(module.folder, work)
-            answer = _make(kernel, module.folder, work, [module], jobs=1)
-            _strip(kernel, work)
-            store(module, _product(work, module) if answer.returncode == 0 else None, answer.stdout)
+        with _prepared(module.folder) as work:
+            answer = _make(kernel, work, [module], ALONE, jobs=1)
+            ko = _products(kernel, work).get(module.name) if answer.status == 0 else None
+            store(module, ko, answer.log)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(one, modules))
 
 
-def _copy(folder: Path, work: Path) -> None:
-    def unwanted(_: str, found: list[str]) -> list[str]:
-        return [name for name in found if GENERATED.search(name) or name in ("modules.order", "Module.symvers")]
+@contextmanager
+def _prepared(folder: Path) -> Iterator[Path]:
+    """A copy of the sources, with rules of ours in front of theirs. Nothing of ours is written there once theirs have run."""
+    with working_copy(folder) as work:
+        rules = rules_file(folder)
+        if rules == "Kbuild":
+            rules = "Kbuild.user"
+            (work / "Kbuild").rename(work / rules)
+        write_aside(work / "Kbuild", KBUILD.format(rules=rules))
+        yield work
 
-    shutil.copytree(folder, work, ignore=unwanted, symlinks=False, ignore_dangling_symlinks=True)
 
-
-def _make(
-    kernel: Target, folder: Path, work: Path, modules: list[SourceModule], *, jobs: int
-) -> subprocess.CompletedProcess[str]:
-    rules = rules_file(folder)
-    if rules == "Kbuild":
-        rules = "Kbuild.user"
-        shutil.copyfile(folder / "Kbuild", work / rules)
+def _make(kernel: Target, work: Path, modules: list[SourceModule], limits: Limits, *, jobs: int) -> Answer:
     objects = " ".join(f"{module.name}.o %/{module.name}.o" for module in modules)
-    write_aside(work / "Kbuild", KBUILD.format(rules=rules, objects=objects))
     command = [
         "make",
         "-C",
         f"/lib/modules/{kernel.release}/build",
         f"M={sandbox.WORK}",
+        f"KMODLAB_OBJECTS={objects}",
         "-k",
         f"-j{jobs}",
         "--output-sync=target",
         *([f"CROSS_COMPILE={kernel.cross}"] if kernel.cross else []),
         "modules",
     ]
-    return sandbox.run(kernel.root, command, work=work, limit=BUILD_LIMIT)
+    return sandbox.run(kernel.root, command, work=work, limits=limits)
 
 
-def _strip(kernel: Target, work: Path) -> None:
-    """Take out what only a debugger reads, as `make modules_install` with INSTALL_MOD_STRIP does.
+def _products(kernel: Target, work: Path) -> dict[str, Path]:
+    """The modules that a build made, by name, without what only a debugger reads, as `make modules_install` strips them.
 
-    It is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load.
+    That is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load.
     """
-    products = [str(path.relative_to(work)) for path in work.rglob("*.ko")]
+    products = {path.stem: path for path in regular_files(work, "*.ko")}
     if products:
-        answer = sandbox.run(kernel.root, [f"{kernel.cross}strip", "--strip-debug", *products], work=work, limit=BUILD_LIMIT)
-        if answer.returncode:
-            raise LabError(f"kernel {kernel.release}: its modules cannot be stripped: {answer.stdout.strip().splitlines()[-1:]}")
-
-
-def _product(work: Path, module: SourceModule) -> Path | None:
-    return next(iter(work.rglob(f"{module.name}.ko")), None)
+        names = [f"./{path.relative_to(work)}" for path in products.values()]
+        sandbox.run(kernel.root, ["sh", "-c", STRIP, f"{kernel.cross}strip", *names], work=work, limits=ALONE)
+    return products
 
 
 def _store(result: BuildResult, ko: Path | None, log: str) -> None:
-    if re.search("No space left on device", log):
-        raise LabError(
-            f"module {result.module.name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME"
-        )
-    warnings = tuple(line.strip() for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line))
-    reason = "" if ko else failure_reason(log, result.module.name)
+    name = result.module.name
+    content, reason = b"", ""
+    try:
+        content = read_regular(ko, LARGEST) if ko else b""
+    except LabError as problem:
+        reason = str(problem)
+    if content and not content.startswith(ELF):
+        content, reason = b"", f"{name}.ko, which the Makefile made, is no ELF file"
+    if not content and re.search("No space left on device", log) and shutil.disk_usage(tempfile.gettempdir()).free < FULL:
+        raise LabError(f"module {name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME")
+    built = Built(ok=bool(content), reason="" if content else reason or failure_reason(log, name), warnings=_warnings(log))
     with filled(result.folder) as folder:
-        if ko:
-            shutil.copyfile(ko, folder / result.ko.name)
+        if content:
+            (folder / result.ko.name).write_bytes(content)
         (folder / "build.log").write_text(log)
-        (folder / "built.json").write_text(Built(ok=bool(ko), reason=reason, warnings=warnings).model_dump_json())
+        (folder / "built.json").write_text(built.model_dump_json())
+
+
+def _warnings(log: str) -> tuple[str, ...]:
+    found = [one_line(line) for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line)]
+    more = len(found) - MOST_WARNINGS
+    return (*found[:MOST_WARNINGS], *([f"and {more} more: see the log"] if more > 0 else []))
 
 
 def failure_reason(log: str, name: str) -> str:
-    """The one line of a build log that says why: the compiler's first error, else modpost's or objtool's, else make's."""
+    """The one line of a build log that says why: what it was killed for, else the compiler's first error, else modpost's or
+    objtool's, else make's.
+    """
     lines = [line.strip() for line in log.splitlines()]
-    for pattern in (r"error:", r"^ERROR:", r"\*\*\*"):
+    for pattern in (f"^{sandbox.KILLED}", r"error:", r"^ERROR:", r"\*\*\*"):
         for line in lines:
             if re.search(pattern, line):
                 return line.replace(f"{sandbox.WORK}/", "")

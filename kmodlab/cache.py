@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
+import glob
 import hashlib
 import os
-import shutil
+import stat
 import subprocess
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,8 +49,8 @@ def digest(*parts: str | bytes | Path, length: int = 16) -> str:
 def _chunks(part: str | bytes | Path) -> Iterator[bytes]:
     if isinstance(part, Path):
         for file in sorted(_files(part)):
-            yield str(file.relative_to(part)).encode()
-            yield file.read_bytes()
+            yield str(file.relative_to(part)).encode(errors="surrogateescape")
+            yield str(file.readlink()).encode(errors="surrogateescape") if file.is_symlink() else file.read_bytes()
     else:
         yield part.encode() if isinstance(part, str) else part
 
@@ -54,34 +58,90 @@ def _chunks(part: str | bytes | Path) -> Iterator[bytes]:
 def _files(path: Path) -> Iterable[Path]:
     if path.is_file():
         return [path]
-    return (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    found = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
+    return (file for file in found if file.is_symlink() or file.is_file())
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder; one made in a user namespace belongs to subordinate ids and is removed through one, too."""
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        command = ["unshare", "--user", "--map-root-user", "--map-auto", "rm", "-rf", "--", str(path)]
-        subprocess.run(command, check=False, capture_output=True)
+    """Remove a folder, however deep and whatever its modes; one made in a user namespace is removed through one, too."""
+    remove = ["rm", "-rf", "--", str(path)]
+    open_folders = ["find", str(path), "-type", "d", "!", "-perm", "-u=rwx", "-exec", "chmod", "u+rwx", "--", "{}", ";"]
+    through_one = ["unshare", "--user", "--map-root-user", "--map-auto", *remove]
+    for commands in ([remove], [open_folders, remove], [through_one]):
+        if not path.exists():
+            return
+        for command in commands:
+            subprocess.run(command, check=False, capture_output=True)
+
+
+@contextmanager
+def scratch(purpose: str, *, large: bool = False) -> Iterator[Path]:
+    """An empty folder for other people's code to work in, of which nothing remains, whatever it does there; a large one is where
+    the caches are, not in a temporary folder that may be memory.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"kmodlab-{purpose}-", dir=cache_dir() if large else None))
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a file that a stranger made. LabError where it is a link or no file, or has more bytes than `limit`.
+
+    The folders above it must be known to be none of the stranger's links: `regular_files` gives such paths.
+    """
+    try:
+        # A pipe would be waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise LabError(f"{path.name} is no regular file")
+            content = file.read(limit + 1)
+    except OSError as problem:
+        why = "it is a link" if problem.errno == errno.ELOOP else problem.strerror
+        raise LabError(f"{path.name} cannot be read: {why}") from problem
+    if len(content) > limit:
+        raise LabError(f"{path.name} is larger than {limit >> 20} MiB")
+    return content
+
+
+def regular_files(folder: Path, pattern: str) -> list[Path]:
+    """The files below a stranger's folder whose names match, sorted; no link is followed, and none is among them."""
+    found = (Path(place) / name for place, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))
+    return sorted(path for path in found if stat.S_ISREG(path.lstat().st_mode))
+
+
+@contextmanager
+def no_space(work: str) -> Iterator[None]:
+    """Say what could not be done where the disk is full."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LabError(f"cannot {work}: {problem.strerror}; free some space or set XDG_CACHE_HOME") from problem
 
 
 @contextmanager
 def filled(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` to fill; it becomes `target` when the block ends without an error.
 
-    Whoever finds `target` finds all of it: a killed maker leaves only a `.part` folder, which the next one removes.
+    Whoever finds `target` finds all of it. Several may make it at once: the first one's stays. What a killed maker left is
+    removed by the next.
     """
-    aside = target.with_name(target.name + ".part")
-    remove_tree(aside)
+    for left in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
+        if not Path("/proc", left.name.split(".")[-2].partition("-")[0]).exists():
+            remove_tree(left)
+    aside = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
     aside.mkdir(parents=True)
     try:
-        yield aside
-        remove_tree(target)
-        aside.rename(target)
-    except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise LabError(f"cannot write {target}: {problem.strerror}; free some space or set XDG_CACHE_HOME") from problem
+        with no_space(f"write {target}"):
+            yield aside
+            try:
+                aside.rename(target)
+            except OSError as problem:
+                if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
     finally:
         remove_tree(aside)
 

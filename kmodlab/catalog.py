@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Iterable
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -27,11 +27,14 @@ from pydantic import (
     model_validator,
 )
 
+from kmodlab.cache import read_regular
 from kmodlab.errors import LabError
 from kmodlab.kernels import Arch
 from kmodlab.results import Expected, Name, Stage, one_line
 
 FILE = "catalog.yml"
+LARGEST = 1 << 20
+"""Bytes of a catalog."""
 
 
 def line_of(version: str) -> tuple[int, int]:
@@ -59,10 +62,17 @@ def _regular_expression(text: str) -> str:
     return text
 
 
+def _below(path: str) -> str:
+    if ".." in PurePosixPath(path).parts:
+        raise ValueError(f"'{path}' leads out of the catalog's folder")
+    return path
+
+
 Line = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$"), BeforeValidator(_quoted)]
 Pattern = Annotated[str, StringConstraints(min_length=1), AfterValidator(_regular_expression)]
 Reason = Annotated[str, StringConstraints(min_length=1)]
-SourcePath = Annotated[str, StringConstraints(pattern=r"^[^/]")]
+SourcePath = Annotated[str, StringConstraints(pattern=r"^[^/]"), AfterValidator(_below)]
+"""From the catalog's folder."""
 TargetPath = Annotated[str, StringConstraints(pattern=r"^/")]
 
 
@@ -225,26 +235,37 @@ def skips(modules: Iterable[Module], version: str, arch: str, offers: set[str]) 
     return reasons
 
 
-def load_catalog(folder: Path) -> Catalog:
-    """Read `folder`/catalog.yml; an empty catalog where there is none. LabError for its first fault."""
+def load_catalog(folder: Path, origin: Path | None = None) -> Catalog:
+    """Read `folder`/catalog.yml; an empty catalog where there is none. LabError for its first fault.
+
+    `origin` is what a person calls the folder, where that is a copy.
+    """
     if not folder.is_dir():
         raise LabError(f"{folder} is no folder; MODULES names a folder of kernel modules with a Makefile")
-    path = folder / FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    path = (origin or folder) / FILE
+    if not (folder / FILE).exists():
         return Catalog(schema_version=1)
-    except (OSError, UnicodeDecodeError) as problem:
+    try:
+        text = read_regular(folder / FILE, LARGEST).decode()
+    except (LabError, UnicodeDecodeError) as problem:
         raise LabError(f"{path}: cannot be read: {one_line(str(problem))}") from problem
     catalog = _validated(path, _parsed(path, text))
     modules = {name: _with_source(module, folder) for name, module in catalog.modules.items()}
-    _check_files(path, modules)
+    _check_files(path, folder, modules)
     _check_needs(path, modules)
     return catalog.model_copy(update={"modules": modules})
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without keys that are there twice: the second would silently drop the first one's promises."""
+    """YAML without keys that are there twice: the second would silently drop the first one's promises. And without aliases: few
+    lines of them make gigabytes, and a catalog has no use for any.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.get_mark()
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read: write it out", problem_mark=mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -258,6 +279,8 @@ class _Loader(yaml.SafeLoader):
 def _parsed(path: Path, text: str) -> object:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
+    except RecursionError as problem:
+        raise LabError(f"{path}: not valid YAML: nested too deeply; write it flat") from problem
     except yaml.MarkedYAMLError as problem:
         line = f"line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
         raise LabError(f"{path}: {line}not valid YAML: {problem.problem}; mend that line") from problem
@@ -314,11 +337,11 @@ def _with_source(module: Module, folder: Path) -> Module:
     return module if module.source else module.model_copy(update={"source": [f"{module.name}.c"]})
 
 
-def _check_files(path: Path, modules: dict[str, Module]) -> None:
+def _check_files(path: Path, folder: Path, modules: dict[str, Module]) -> None:
     for module in modules.values():
         for key, files in (("source", module.source), ("programs", module.programs)):
             for file in files:
-                if not (path.parent / file).is_file():
+                if not (folder / file).is_file():
                     raise LabError(
                         f"{path}: modules.{module.name}.{key}: there is no file {path.parent / file}; "
                         f"name the files from the catalog's folder"

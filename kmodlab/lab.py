@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab import keys, results
+from kmodlab import keys, progress, results
 from kmodlab.board import INVENTORY as BOARDS
 from kmodlab.board import Board, BoardTarget, ResolvedBoard, ask_boards, load_boards
 from kmodlab.cache import REPOSITORY, digest, write_aside
@@ -25,6 +25,7 @@ from kmodlab.modules import SourceModule, discover
 from kmodlab.results import ModuleInfo, Planned, Run, Stage, Verdict
 from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
 from kmodlab.stress import LEAST_LOADS
+from kmodlab.trees import Tree, copied
 from kmodlab.vm import Vm, emulated_by, runtime_dir
 from kmodlab.wiring import Wiring
 
@@ -36,8 +37,10 @@ class Order(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: Path
-    """Of the modules."""
+    tree: Tree
+    """The folder of the modules, as it was when the run was planned: nothing reads it again."""
+    modules: list[SourceModule]
+    """What its Makefiles build."""
     only: list[str]
     kernels: dict[str, Resolved]
     """Those that the lab boots itself."""
@@ -70,12 +73,12 @@ class Lab:
     @cached_property
     def sources(self) -> dict[str, SourceModule]:
         """What the folder's Makefiles build, by name."""
-        return {module.name: module for module in discover(self.order.folder)}
+        return {module.name: module for module in self.order.modules}
 
     @cached_property
     def catalog(self) -> dict[str, Module]:
         """The catalog's entries of all modules of the folder, by name."""
-        return {module.name: module for module in _entries(self.order.folder, self.sources)}
+        return {module.name: module for module in _entries(self.order.tree, self.sources)}
 
     def resolved(self, kernel: str) -> Resolved:
         """A kernel of this run that the lab boots itself."""
@@ -106,6 +109,17 @@ class Lab:
         """The modules planned for a kernel and not skipped there, needs first."""
         planned = {cell.module for cell in self.run.planned.cells if cell.kernel == kernel and not cell.skip}
         return [self.catalog[name] for name in self.catalog if name in planned]
+
+    def buildable(self, kernel: str) -> list[Module]:
+        """Those of them that can be built at all; what is known against the others is recorded."""
+        found = []
+        for module in self.modules(kernel):
+            if problem := self.sources[module.name].problem:
+                self.run.record(kernel, module.name, Stage.BUILD, Verdict.FAIL, problem)
+                progress.emit(self.run.folder, kernel, "build", "fail", module=module.name, text=problem)
+            else:
+                found.append(module)
+        return found
 
     def alive(self, kernel: str, before: Stage) -> list[Module]:
         """Those of them that passed every stage before `before`, and whose needs did."""
@@ -213,8 +227,9 @@ def plan(
         emulated_by(kernel)
         if secureboot:
             secure_kernel(kernel)
-    sources = {module.name: module for module in discover(folder)}
-    entries = _entries(folder, sources)
+    tree = copied(folder)
+    sources = {module.name: module for module in discover(tree)}
+    entries = _entries(tree, sources)
     wanted = with_needs(only, entries) if (only := [name for word in only for name in word.split()]) else entries
     found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
     problems = [str(each) for each in found.values() if isinstance(each, LabError)]
@@ -222,7 +237,8 @@ def plan(
         raise LabError(problems[0])
     run = Run.create(reports)
     order = Order(
-        folder=folder.resolve(),
+        tree=tree,
+        modules=list(sources.values()),
         only=only,
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
@@ -234,7 +250,7 @@ def plan(
     hosts: list[Kernel | Board] = [*kernels, *chosen]
     run.plan(
         [_row(each, found[each.id]) for each in hosts],
-        [_module_info(sources[entry.name], entry, folder) for entry in wanted],
+        [_module_info(sources[entry.name], entry, tree) for entry in wanted],
         [cell for each in hosts for cell in _cells(each, found[each.id], wanted, quick)],
     )
     for name, problem in found.items():
@@ -251,8 +267,8 @@ def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet
     return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
-def _entries(folder: Path, sources: dict[str, SourceModule]) -> list[Module]:
-    return load_catalog(folder).for_modules(sources, folder)
+def _entries(tree: Tree, sources: dict[str, SourceModule]) -> list[Module]:
+    return load_catalog(tree.folder, tree.origin).for_modules(sources, tree.folder)
 
 
 def _row(host: Kernel | Board, found: Found) -> results.Kernel:
@@ -285,8 +301,8 @@ def _cells(host: Kernel | Board, found: Found, modules: list[Module], quick: boo
     ]
 
 
-def _module_info(source: SourceModule, entry: Module, folder: Path) -> ModuleInfo:
-    path = (folder / (entry.source[0] if entry.source else source.name)).resolve()
+def _module_info(source: SourceModule, entry: Module, tree: Tree) -> ModuleInfo:
+    path = (tree.origin / (entry.source[0] if entry.source else source.name)).resolve()
     shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
     sha = digest(*source.sources(), length=64) if source.sources() else ""
     return ModuleInfo(name=source.name, source=str(shown), sha256=sha)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from kmodlab import build, images, kernels, sandbox, userland
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
 from kmodlab.errors import LabError
 from kmodlab.kernels import Resolved
+from kmodlab.trees import copied, working_copy
 
 FOLDERS = ("examples", "roles/gpio_simulator/files", "tests/integration/leaks")
 """What is held to it. The faults that the lab must find are left out."""
@@ -64,19 +63,17 @@ def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]
     clean = cache_dir() / "lint" / digest(root.parent.name, " ".join(SETTINGS), tool, folder)
     if clean.exists():
         return []
-    with tempfile.TemporaryDirectory(prefix="kmodlab-lint-") as scratch:
-        work = Path(scratch) / "work"
-        shutil.copytree(folder, work, ignore=shutil.ignore_patterns(".*", "*.o", "*.ko"))
+    with working_copy(copied(folder).folder) as work:
         command = [
             *("make", "-C", f"/lib/modules/{resolved.release}/build", f"M={sandbox.WORK}", "-k", f"-j{os.cpu_count() or 1}"),
             *("--output-sync=target", *SETTINGS, f"CROSS_COMPILE={resolved.kernel.cross}", "modules"),
         ]
-        answer = sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limit=build.BUILD_LIMIT)
-    found = complaints(answer.stdout, folder)
-    if "  CHECK   " not in answer.stdout:
+        answer = sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limits=build.BUILDING)
+    found = complaints(answer.log, folder)
+    if "  CHECK   " not in answer.log:
         raise LabError(f"kernel {resolved.kernel.id}: kbuild did not run sparse; report this as a bug of kmodlab")
-    if answer.returncode and not found:
-        found = [f"{folder.relative_to(REPOSITORY)}: {build.failure_reason(answer.stdout, folder.name)}"]
+    if answer.status and not found:
+        found = [f"{folder.relative_to(REPOSITORY)}: {build.failure_reason(answer.log, folder.name)}"]
     if not found:
         clean.parent.mkdir(exist_ok=True)
         write_aside(clean, "")

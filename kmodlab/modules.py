@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-from kmodlab import sandbox
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from kmodlab import sandbox, trees
 from kmodlab.cache import digest
 from kmodlab.errors import LabError
+from kmodlab.results import Name
+from kmodlab.sandbox import Limits
+from kmodlab.trees import Tree
 
-MAKE_LIMIT = 30.0
-"""Seconds that reading a Makefile may take; some run programs to find out where they are."""
-GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)")
-"""Names of build products and hidden files: never copied, never part of a key."""
+READING = Limits(seconds=30, output=sandbox.MIB)
+"""For reading a Makefile; some run programs to find out where they are."""
 QUESTION = """\
 src := {folder}
 obj := {folder}
@@ -33,16 +35,19 @@ $(foreach object,$(filter %.o,$(obj-m)),$(info kmodlab-module $(object) $($(obje
 """The Makefile is asked as kbuild asks it, for every architecture at once: which one builds what is the build's business."""
 
 
-@dataclass(frozen=True)
-class SourceModule:
+class SourceModule(BaseModel):
     """One module of a folder."""
 
-    name: str
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
     """As its file is called: hello-1."""
     folder: Path
-    """Of its Makefile."""
+    """Of its Makefile, in the copy of the sources."""
     objects: tuple[str, ...]
     """What it is linked from, without suffix: ("start", "stop"); its own name where it is one file."""
+    problem: str = ""
+    """Why it cannot be built at all, in one line; empty where nothing is known against it."""
 
     @property
     def kname(self) -> str:
@@ -54,8 +59,8 @@ class SourceModule:
         waiting = [self.folder / f"{name}{suffix}" for name in self.objects for suffix in (".c", ".S", ".rs")]
         found: dict[Path, None] = {}
         while waiting:
-            path = waiting.pop(0)
-            if path in found or not path.is_file():
+            path = waiting.pop(0).resolve()
+            if path in found or not path.is_relative_to(self.folder) or not path.is_file():
                 continue
             found[path] = None
             text = path.read_text(errors="replace")
@@ -63,8 +68,8 @@ class SourceModule:
         return list(found)
 
     def key(self) -> str:
-        """The content key of everything of the user's that goes into it."""
-        return digest(self.name, " ".join(self.objects), self.folder / rules_file(self.folder), *self.sources())
+        """The content key of everything of the user's that its build may read: all of its folder."""
+        return digest(self.name, " ".join(self.objects), trees.content(self.folder))
 
 
 def rules_file(folder: Path) -> str:
@@ -72,42 +77,70 @@ def rules_file(folder: Path) -> str:
     return "Kbuild" if (folder / "Kbuild").is_file() else "Makefile"
 
 
-def discover(folder: Path) -> list[SourceModule]:
+def discover(tree: Tree) -> list[SourceModule]:
     """The modules of a flat folder, or of a folder with one folder a module, in the Makefiles' order.
 
-    Raises LabError where there is no such folder or no module in it.
+    A folder of several that cannot be read costs itself only: it is a module that cannot be built. Raises LabError where there is
+    no module at all.
     """
-    if not folder.is_dir():
-        raise LabError(f"MODULES: {folder} is no folder; name one that holds modules and their Makefile")
-    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not GENERATED.search(path.name))]
+    if _has_rules(tree.folder) and (found := _of_folder(tree, tree.folder)):
+        return found
     modules: dict[str, SourceModule] = {}
-    for place in candidates:
-        if not (place / rules_file(place)).is_file():
-            continue
-        for module in _ask(place):
+    for place in sorted(path for path in tree.folder.iterdir() if path.is_dir() and not path.is_symlink()):
+        for module in _of_some_folder(tree, place):
             if module.name in modules:
-                raise LabError(f"MODULES: module {module.name} is in {modules[module.name].folder} and in {place}; rename one")
+                before, now = (tree.named(each.folder) for each in (modules[module.name], module))
+                raise LabError(f"MODULES: module {module.name} is in {before} and in {now}; rename one")
             modules[module.name] = module
-        if place == folder and modules:
-            break
     if not modules:
-        raise LabError(
-            f"MODULES: {folder} holds no module: expected a Makefile or Kbuild with `obj-m += name.o`, there or one folder down"
-        )
+        refused = tree.refusal(tree.folder)
+        expected = "expected a Makefile or Kbuild with `obj-m += name.o`, there or one folder down"
+        raise LabError(f"MODULES: {tree.origin} holds no module: {expected}{f' ({refused})' if refused else ''}")
     return list(modules.values())
 
 
-def _ask(folder: Path) -> Iterable[SourceModule]:
-    inside = Path("/mnt")
-    question = QUESTION.format(folder=inside, rules=rules_file(folder))
+def _has_rules(folder: Path) -> bool:
+    return (folder / rules_file(folder)).is_file()
+
+
+def _of_some_folder(tree: Tree, folder: Path) -> list[SourceModule]:
+    """The modules of one folder of several. What is wrong with it is said by one that stands for all of it."""
+    if not _has_rules(folder):
+        return []
+    try:
+        return _of_folder(tree, folder)
+    except LabError as problem:
+        if "obj-" not in (folder / rules_file(folder)).read_text(errors="replace"):
+            return []  # a program's
+        name = re.sub(r"[^A-Za-z0-9._+-]", "-", folder.name).lstrip("._+-") or "folder"
+        return [SourceModule(name=name, folder=folder, objects=(), problem=str(problem).removeprefix("MODULES: "))]
+
+
+def _of_folder(tree: Tree, folder: Path) -> list[SourceModule]:
+    rules = tree.named(folder / rules_file(folder))
+    refusal = tree.refusal(folder)
+    modules = []
+    for target, parts in _ask(folder, rules):
+        name = PurePosixPath(target).name.removesuffix(".o")
+        try:
+            TypeAdapter(Name).validate_python(name)
+        except ValidationError as problem:
+            mend = "rename it" if name else "is a variable in obj-m unset?"
+            raise LabError(f"MODULES: {rules}: obj-m names '{target}', which is no module's name: {mend}") from problem
+        objects = tuple(part.removesuffix(".o") for part in parts) or (target.removesuffix(".o"),)
+        modules.append(SourceModule(name=name, folder=folder, objects=objects, problem=refusal))
+    return modules
+
+
+def _ask(folder: Path, rules: Path) -> Iterator[tuple[str, list[str]]]:
+    """What a folder's rules build: object and parts."""
+    question = QUESTION.format(folder=sandbox.WORK, rules=rules.name)
     command = ["make", "-rR", "--no-print-directory", "-f", "-", "kmodlab-answer"]
-    answer = sandbox.run(None, command, read_only={folder.resolve(): inside}, stdin=question, limit=MAKE_LIMIT)
-    if answer.returncode:
-        problem = next((line for line in answer.stdout.splitlines() if "***" in line), answer.stdout.strip()[-200:])
-        raise LabError(f"MODULES: {folder / rules_file(folder)} cannot be read by make: {problem}")
-    for line in answer.stdout.splitlines():
+    answer = sandbox.run(None, command, read_only={folder: sandbox.WORK}, stdin=question, limits=READING)
+    if answer.status:
+        stopped = next((line for line in answer.output.splitlines() if "***" in line), "")
+        raise LabError(f"MODULES: {rules} cannot be read by make: {answer.overrun or stopped or answer.last_word}")
+    for line in answer.output.splitlines():
         if line.startswith("kmodlab-module "):
             target, *parts = line.split()[1:]
-            name = Path(target).name.removesuffix(".o")
-            objects = tuple(part.removesuffix(".o") for part in parts) or (target.removesuffix(".o"),)
-            yield SourceModule(name=name, folder=folder.resolve(), objects=objects)
+            yield target, parts

@@ -50,9 +50,9 @@ JUNIT_LOG_CHARACTERS = 8_000
 """How much of a log's end goes into junit.xml; viewers choke on megabytes."""
 
 REASON_CHARACTERS = 500
-KERNEL_LOG = "_kernel"
+KERNEL_LOG = "=kernel"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", max_length=100)]
 """A kernel's id or a module's name: also the name of a file, so no slash and no leading dot."""
 
 

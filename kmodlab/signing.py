@@ -7,7 +7,6 @@ signing takes. Either all modules are signed, or none is touched.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,14 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from kmodlab import keys, sandbox, signature
-from kmodlab.cache import write_aside
+from kmodlab.cache import read_regular, scratch, write_aside
 from kmodlab.errors import LabError
 from kmodlab.keys import SigningKey
 from kmodlab.pkcs11 import TokenKey
+from kmodlab.sandbox import Limits
 
 PKCS7_DIGESTS = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
 ELF = b"\x7fELF"
-SIGN_SECONDS = 300.0
+SIGNING = Limits(seconds=300)
+GROWTH = 1 << 16
+"""Bytes that a signature has at most."""
 WITH_PIN = 'IFS= read -r KBUILD_SIGN_PIN && export KBUILD_SIGN_PIN && exec "$@"'
 """How sign-file learns a passphrase: by its environment, never by an argument."""
 
@@ -194,19 +196,18 @@ def _signed_by_sign_file(
     tool = f"/lib/modules/{release}/build/scripts/sign-file"
     inside, certificate = Path("/tmp/key"), Path("/tmp/certificate")  # noqa: S108 the sandbox's own, in its memory
     sign = [tool, digest, str(inside), str(certificate)]
-    with tempfile.TemporaryDirectory(prefix="kmodlab-sign-") as scratch:
-        copies = [Path(scratch) / f"{number}.ko" for number in range(len(modules))]
+    with scratch("sign") as place:
+        copies = [place / f"{number}.ko" for number in range(len(modules))]
         for copy, module in zip(copies, modules, strict=True):
             copy.write_bytes(module)
         answer = sandbox.run(
             root,
             ["sh", "-c", WITH_PIN, "sh", "xargs", "-0", "-n1", *sign],
-            work=Path(scratch),
-            read_only={private: inside, key.certificate: certificate},
+            work=place,
+            secrets={inside: private.read_bytes(), certificate: key.certificate.read_bytes()},
             stdin=f"{key.passphrase or ''}\n" + "\0".join(copy.name for copy in copies),
-            limit=SIGN_SECONDS,
+            limits=SIGNING,
         )
-        if answer.returncode:
-            last = (answer.stdout.strip().splitlines() or ["no word"])[-1]
-            raise LabError(f"kernel {release} cannot be signed for: {tool}: {last}")
-        return [copy.read_bytes() for copy in copies]
+        if answer.status:
+            raise LabError(f"kernel {release} cannot be signed for: {tool}: {answer.last_word}")
+        return [read_regular(copy, len(module) + GROWTH) for copy, module in zip(copies, modules, strict=True)]

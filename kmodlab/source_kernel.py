@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from kmodlab import sandbox
-from kmodlab.cache import cache_dir, filled, locked, write_aside
+from kmodlab.cache import cache_dir, filled, locked, read_regular, regular_files, scratch, write_aside
 from kmodlab.errors import LabError
 from kmodlab.kernels import DEBIAN_ARCH, Resolved
+from kmodlab.sandbox import Limits
 
 TOOLS = ("bc", "bison", "cpio", "debhelper", "dpkg-dev", "flex", "kmod", "libelf-dev", "libssl-dev", "rsync", "xz-utils")
 """Packages that a kernel's own build needs beside make and a compiler."""
 MODULE_TOOLS = ("libelf-dev", "libssl-dev")
 """Packages that its headers package needs and does not name: its objtool and sign-file are linked with them."""
-UNPACK_LIMIT = 900.0
-"""Seconds for unpacking and configuring."""
-BUILD_LIMIT = 5400.0
-"""Seconds for the build; ten minutes on two processors, and more where they have other work, too."""
+LARGE = Limits(
+    seconds=5400, memory=psutil.virtual_memory().total, disk=60 << 30, files=2_000_000, file=8 << 30, output=256 * sandbox.MIB
+)
+"""For the build; ten minutes on two processors, and more where they have other work, too."""
+UNPACKING = replace(LARGE, seconds=900)
+"""For unpacking and configuring."""
+LARGEST = 1 << 30
+"""Bytes of a package."""
 
 
 def build_packages(resolved: Resolved, root: Path) -> None:
     """Build the repository with a kernel's packages in `root`, unless another kmodlab has just done it."""
     target = packages_path(resolved)
-    with locked(target.name, wait=BUILD_LIMIT, busy=f"another kmodlab has been building {target.name} for an hour and a half"):
+    with locked(target.name, wait=LARGE.seconds, busy=f"another kmodlab has been building {target.name} for an hour and a half"):
         if not target.exists():
-            with filled(target) as folder:
-                _build(resolved, root, folder)
+            with filled(target) as folder, scratch("kernel", large=True) as work:
+                _build(resolved, root, folder, work)
 
 
 def packages_path(resolved: Resolved) -> Path:
@@ -39,14 +47,15 @@ def packages_path(resolved: Resolved) -> Path:
     return cache_dir() / "kernels" / f"{resolved.kernel.id}-{resolved.version}"
 
 
-def _build(resolved: Resolved, root: Path, folder: Path) -> None:
-    kernel, work = resolved.kernel, folder / "work"
-    (work / "source").mkdir(parents=True)
+def _build(resolved: Resolved, root: Path, folder: Path, work: Path) -> None:
+    kernel = resolved.kernel
+    (work / "source").mkdir()
     shutil.copyfile(kernel.config_path, work / "wanted.config")
     unpack = f"tar -x -C source --strip-components=1 -f /usr/src/{kernel.kernel_source}.tar.xz"
     configure = f"make -C source KCONFIG_ALLCONFIG={sandbox.WORK}/wanted.config allnoconfig"
-    _run(resolved, root, work, f"{unpack}\n{configure}", UNPACK_LIMIT)
-    if lost := lost_lines((work / "wanted.config").read_text(), (work / "source/.config").read_text()):
+    _run(resolved, root, work, f"{unpack}\n{configure}", UNPACKING)
+    config = read_regular(work / "source/.config", sandbox.MIB).decode()
+    if lost := lost_lines(kernel.config_path.read_text(), config):
         raise LabError(
             f"{kernel.config_path}: {', '.join(lost)}: overruled by the rules of {resolved.source_package}; "
             "add what each depends on, or take it out"
@@ -58,10 +67,9 @@ def _build(resolved: Resolved, root: Path, folder: Path) -> None:
     architecture = DEBIAN_ARCH[kernel.kernel_arch]
     products = [f"{kind}-{resolved.release}_{resolved.version}_{architecture}.deb" for kind in ("linux-image", "linux-headers")]
     keep = f"mkdir packages; mv {' '.join(products)} packages; cd packages; dpkg-scanpackages --multiversion . >Packages"
-    _run(resolved, root, work, f"{build}\n{keep}", BUILD_LIMIT)
-    for path in (work / "packages").iterdir():
-        path.rename(folder / path.name)
-    shutil.rmtree(work)
+    _run(resolved, root, work, f"{build}\n{keep}", LARGE)
+    for path in regular_files(work / "packages", "*"):
+        (folder / path.name).write_bytes(read_regular(path, LARGEST))
 
 
 def lost_lines(wanted: str, config: str) -> list[str]:
@@ -77,12 +85,11 @@ def _is_set(line: str, got: set[str]) -> bool:
     return line in got or not line.startswith("CONFIG_")
 
 
-def _run(resolved: Resolved, root: Path, work: Path, script: str, limit: float) -> None:
-    answer = sandbox.run(root, ["sh", "-e", "-c", script], work=work, limit=limit)
-    if answer.returncode:
+def _run(resolved: Resolved, root: Path, work: Path, script: str, limits: Limits) -> None:
+    answer = sandbox.run(root, ["sh", "-e", "-c", script], work=work, limits=limits)
+    if answer.status:
         log = cache_dir() / "logs" / f"{resolved.kernel.id}-kernel.log"
         log.parent.mkdir(exist_ok=True)
-        write_aside(log, answer.stdout)
-        lines = answer.stdout.splitlines()
-        reason = next((line for line in lines if "rror:" in line or "***" in line), (lines or ["no word"])[-1])
-        raise LabError(f"kernel {resolved.kernel.id} could not be built: {reason.strip()} (all of it: {log})")
+        write_aside(log, answer.log)
+        reason = next((line for line in answer.output.splitlines() if "rror:" in line or "***" in line), answer.last_word)
+        raise LabError(f"kernel {resolved.kernel.id} could not be built: {answer.overrun or reason.strip()} (all of it: {log})")

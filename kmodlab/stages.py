@@ -12,22 +12,24 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import board_stages, build, guest, images, keys, progress, retrial, sandbox, signing
-from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, write_aside
+from kmodlab import board_stages, build, guest, images, keys, progress, retrial, sandbox, signing, trees
+from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, read_regular, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest
 from kmodlab.lab import Lab
 from kmodlab.modules import discover
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.sandbox import Limits
+from kmodlab.trees import copied, working_copy
 from kmodlab.wiring import SIMULATOR_SOURCES
 
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
 PARTS = ("modules", "programs", "lab-modules")
 """What a target gets, by folder."""
-PROGRAM_LIMIT = 120.0
-"""Seconds that compiling one user program may take."""
+COMPILING = Limits(seconds=120)
+"""For one user program."""
 
 
 def make_images(lab: Lab, kernel: str) -> bool:
@@ -42,7 +44,7 @@ def make_images(lab: Lab, kernel: str) -> bool:
 def build_modules(lab: Lab, kernel: str) -> bool:
     """Build a kernel's modules, each for its own verdict; True if anything was compiled."""
     resolved = lab.resolved(kernel)
-    root, entries = lab.build_root(kernel), lab.modules(kernel)
+    root, entries = lab.build_root(kernel), lab.buildable(kernel)
     key = lab.image(kernel, "build").name
     compiled = False
     for part in PARTS:
@@ -84,7 +86,7 @@ def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
     resolved = lab.resolved(kernel)
     wiring = resolved.kernel.vm_gpio
     if wiring and wiring.provider == "simulated":
-        sources = discover(REPOSITORY / SIMULATOR_SOURCES)
+        sources = discover(copied(REPOSITORY / SIMULATOR_SOURCES))
         for result in build.build(root, root_key, resolved.release, sources, cross=resolved.kernel.cross).values():
             if not result.built.ok:
                 raise LabError(f"kernel {kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")
@@ -94,27 +96,25 @@ def _lab_modules(lab: Lab, kernel: str, root: Path, root_key: str) -> None:
 def _programs(lab: Lab, kernel: str, root: Path, root_key: str, entry: Module) -> str:
     """Compile a module's user programs in the build root, for its kernel's architecture; why that failed, or nothing."""
     for source in entry.programs:
-        path = lab.order.folder / source
-        headers = sorted(lab.order.folder.rglob("*.h"))
-        program = cache_dir() / "programs" / digest(root_key, path, *headers)
-        if not program.exists():
-            with filled(program) as folder:
-                shutil.copytree(lab.order.folder, folder / "src", ignore=shutil.ignore_patterns(".*", "*.o", "*.ko"))
-                command = [
-                    f"{lab.resolved(kernel).kernel.cross}gcc",
-                    "-O2",
-                    "-Wall",
-                    "-Wextra",
-                    "-Werror",
-                    "-o",
-                    "program",
-                    f"src/{source}",
-                ]
-                answer = sandbox.run(root, command, work=folder, limit=PROGRAM_LIMIT)
-                if answer.returncode:
-                    return f"{source}: {build.failure_reason(answer.stdout, source)}"
-                shutil.rmtree(folder / "src")
-        shutil.copy(program / "program", lab.artefacts(kernel) / "programs" / path.stem)
+        program = cache_dir() / "programs" / digest(root_key, source, trees.content(lab.order.tree.folder))
+        if not program.exists() and (problem := _program(lab, kernel, root, source, program)):
+            return problem
+        shutil.copy(program / "program", lab.artefacts(kernel) / "programs" / Path(source).stem)
+    return ""
+
+
+def _program(lab: Lab, kernel: str, root: Path, source: str, target: Path) -> str:
+    """Compile one; why that failed, or nothing. What failed is not kept."""
+    with working_copy(lab.order.tree.folder) as work:
+        gcc = f"{lab.resolved(kernel).kernel.cross}gcc"
+        command = [gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-o", "kmodlab-program", source]
+        answer = sandbox.run(root, command, work=work, limits=COMPILING)
+        if answer.status:
+            return f"{source}: {build.failure_reason(answer.log, source)}"
+        content = read_regular(work / "kmodlab-program", build.LARGEST)
+    with filled(target) as folder:
+        (folder / "program").write_bytes(content)
+        (folder / "program").chmod(0o755)
     return ""
 
 

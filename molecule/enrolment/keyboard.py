@@ -16,6 +16,7 @@ from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, se
 from kmodlab.machine import machine
 from kmodlab.modules import discover
 from kmodlab.shim import Person, shim_vm
+from kmodlab.trees import copied
 from kmodlab.vm import Vm
 
 KERNEL = "6.12-x86_64"
@@ -61,7 +62,7 @@ def _unsigned() -> bytes:
     if not isinstance(resolved, Resolved):
         raise resolved
     root, key = images.build_root(resolved), images.image_key(resolved, "build")
-    sources = [each for each in discover(REPOSITORY / "examples") if each.name in MODULES]
+    sources = [each for each in discover(copied(REPOSITORY / "examples")) if each.name in MODULES]
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for result in build.build(root, key, resolved.release, sources).values():

@@ -29,6 +29,7 @@ from kmodlab.errors import LabError
 from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
 from kmodlab.modules import discover
 from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.trees import copied
 from kmodlab.vm import Vm, stop_in
 
 MODULE = "hello-2"
@@ -85,7 +86,7 @@ def _machine(resolved: Resolved, folder: Path, variants: Path) -> Vm:
 def _variants(resolved: Resolved, folder: Path) -> Path:
     """One module in every state that a kernel has an opinion on; names are what the tests call them."""
     root, root_key = images.build_root(resolved), images.image_key(resolved, "build")
-    source = next(each for each in discover(REPOSITORY / "examples") if each.name == MODULE)
+    source = next(each for each in discover(copied(REPOSITORY / "examples")) if each.name == MODULE)
     built = build.build(root, root_key, resolved.release, [source])[MODULE]
     if not built.built.ok:
         raise LabError(f"{MODULE} does not build for {resolved.kernel.id}: {built.built.reason}")

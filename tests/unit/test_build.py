@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -6,10 +5,11 @@ import pytest
 from kmodlab import sandbox
 from kmodlab.build import build, failed_modules, failure_reason, split_log
 from kmodlab.modules import SourceModule
+from kmodlab.sandbox import Answer, Limits
 
 
 def module(name: str, *objects: str) -> SourceModule:
-    return SourceModule(name, Path("/src"), objects or (name,))
+    return SourceModule(name=name, folder=Path("/src"), objects=objects or (name,))
 
 
 BATCH = [module("hello-1"), module("two"), module("both", "start", "stop")]
@@ -69,15 +69,15 @@ def test_kbuild_is_told_of_another_architecture_and_of_no_other(
 ) -> None:
     commands: list[list[str]] = []
 
-    def run(root: Path, command: list[str], *, work: Path, limit: float) -> subprocess.CompletedProcess[str]:
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits) -> Answer:
         commands.append(command)
-        return subprocess.CompletedProcess(command, 1, "make: *** not today", "")
+        return Answer(1, "make: *** not today")
 
     monkeypatch.setattr(sandbox, "run", run)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "src").mkdir()
     (tmp_path / "src/Makefile").write_text("obj-m := two.o\n")
-    answer = build(tmp_path, "root", "6.12", [SourceModule("two", tmp_path / "src", ("two",))], cross=cross)
+    answer = build(tmp_path, "root", "6.12", [SourceModule(name="two", folder=tmp_path / "src", objects=("two",))], cross=cross)
     assert not answer["two"].built.ok and answer["two"].built.reason == "make: *** not today"
     (command,) = commands
     assert [each for each in command if each.startswith("CROSS_COMPILE=")] == word and command[-1] == "modules"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def test_two_makers_at_once_get_the_same_key(tmp_path: Path) -> None:
 
 
 def test_a_killed_maker_leaves_no_half_a_key(tmp_path: Path) -> None:
-    left = tmp_path / "keys" / "rsa-3072.part"
+    with subprocess.Popen(["true"]) as maker:
+        left = tmp_path / "keys" / f"rsa-3072.{maker.pid}-1.part"
     left.mkdir(parents=True)
     (left / "private.key").write_text("half")
     assert _private(lab_key(tmp_path)).read_text().startswith("-----BEGIN PRIVATE KEY-----")

@@ -7,6 +7,7 @@ import yaml
 from kmodlab.kernels import Resolved, load_inventory
 from kmodlab.lab import Lab, Order, fleet
 from kmodlab.results import Run
+from kmodlab.trees import Tree
 
 
 def test_a_run_on_secure_boot_leaves_out_machines_without_uefi() -> None:
@@ -19,6 +20,6 @@ def test_a_run_on_secure_boot_leaves_out_machines_without_uefi() -> None:
 def test_the_slowest_kernel_begins_first(tmp_path: Path) -> None:
     names = ["6.1-x86_64", "6.12-x86_64", "6.12-debug-x86_64"]
     kernels = {name: Resolved(kernel=load_inventory()[name], release="1", version="1", sources=()) for name in names}
-    order = Order(folder=tmp_path, only=[], kernels=kernels)
+    order = Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels=kernels)
     tree = yaml.safe_load(Lab(Run.create(tmp_path), order).write_inventory().read_text())
     assert list(tree["run"]["hosts"]) == ["6.12-debug-x86_64", "6.1-x86_64", "6.12-x86_64"]

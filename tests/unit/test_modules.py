@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from kmodlab.errors import LabError
-from kmodlab.modules import discover
+from kmodlab.modules import SourceModule
+from kmodlab.modules import discover as _discover
+from kmodlab.trees import copied
+
+
+def discover(folder: Path) -> list[SourceModule]:
+    return _discover(copied(folder))
 
 
 def names(folder: Path) -> list[str]:
@@ -42,13 +48,16 @@ def test_a_makefile_with_two_faces_shows_kbuilds(tmp_path: Path) -> None:
     assert names(tmp_path) == ["inner"]
 
 
-def test_what_a_module_includes_belongs_to_its_key(tmp_path: Path) -> None:
-    put(tmp_path, Makefile="obj-m := m.o other.o\n", m__c='#include "m.h"\n', m__h="int a;\n", other__c="")
-    (module, other) = discover(tmp_path)
-    before, beside = module.key(), other.key()
-    (tmp_path / "m.h").write_text("int b;\n")
-    assert module.key() != before
-    assert other.key() == beside
+@pytest.mark.parametrize("name", ["m.h", "include/cfg.h", "common.mk", "table.sh"])
+def test_whatever_a_build_may_read_belongs_to_a_modules_key(tmp_path: Path, name: str) -> None:
+    rules = "include $(src)/common.mk\nobj-m := m.o\n"
+    put(tmp_path, Makefile=rules, m__c="#include <cfg.h>\n", common__mk="", m__h="", table__sh="")
+    put(tmp_path / "include", cfg__h="")
+    (before,) = discover(tmp_path)
+    assert discover(tmp_path) == [before]
+    (tmp_path / name).write_text("# changed\n")
+    (after,) = discover(tmp_path)
+    assert after.key() != before.key()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from kmodlab import sandbox, signature, signing
 from kmodlab.cache import cache_dir
 from kmodlab.errors import LabError
 from kmodlab.keys import Algorithm, SigningKey, lab_key, users_key
+from kmodlab.sandbox import Answer, Limits
 from kmodlab.signing import sign_modules
 
 MODULE = b"\x7fELF" + bytes(range(256)) * 8
@@ -64,14 +65,14 @@ class FakeSignFile:
         self.command: list[str] = []
         self.stdin = ""
 
-    def __call__(self, _: Path, command: list[str], *, work: Path, stdin: str, **__: object) -> subprocess.CompletedProcess[str]:
+    def __call__(self, _: Path, command: list[str], *, work: Path, stdin: str, **__: object) -> Answer:
         self.command, self.stdin = command, stdin
         for number, name in enumerate(stdin.split("\n", 1)[1].split("\0")):
             if number == self.fails_at:
-                return subprocess.CompletedProcess(command, 123, "sign-file: no space left on device\n")
+                return Answer(123, "sign-file: no space left on device\n")
             if not self.forgets:
                 self._sign(work / name, command[-3])
-        return subprocess.CompletedProcess(command, 0, "")
+        return Answer(0, "")
 
     def _sign(self, path: Path, digest: str) -> None:
         content = path.read_bytes()
@@ -306,8 +307,8 @@ def test_the_kernels_own_tool_signs_a_real_module(root: Path, release: str, encr
     (source / "probe.c").write_text(f"#include <linux/module.h>\n{PROBE}")
     (source / "Kbuild").write_text("obj-m := probe.o\n")
     command = ["make", "-C", f"/lib/modules/{release}/build", f"M={sandbox.WORK}", "modules"]
-    answer = sandbox.run(root, command, work=source, limit=120)
-    assert answer.returncode == 0, answer.stdout
+    answer = sandbox.run(root, command, work=source, limits=Limits(seconds=120))
+    assert answer.status == 0, answer.output
     module = source / "probe.ko"
     unsigned = module.read_bytes()
     words = "two words"
@@ -322,8 +323,8 @@ def test_the_kernels_own_tool_signs_a_real_module(root: Path, release: str, encr
     if not encrypted:
         module.write_bytes(unsigned)
         detach = [f"/lib/modules/{release}/build/scripts/sign-file", "-d", "sha256", "/tmp/key", "/tmp/pem", "probe.ko"]
-        places = {private: Path("/tmp/key"), pem: Path("/tmp/pem")}
-        assert sandbox.run(root, detach, work=source, read_only=places, limit=60).returncode == 0
+        secrets = {Path("/tmp/key"): private.read_bytes(), Path("/tmp/pem"): pem.read_bytes()}
+        assert sandbox.run(root, detach, work=source, secrets=secrets, limits=Limits(seconds=60)).status == 0
         assert module.read_bytes() == unsigned
         assert signing.attach([module], source, pem) == [module]
         assert signature.read_signature(module.read_bytes()) == signature.read_signature(signed)
