@@ -37,12 +37,19 @@ USR_ONLY = (
     *("--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--dir", str(WORK)),
 )
 """A root of this machine's programs and nothing else of it."""
+DYING = ("--die-with-parent", "--new-session")
+ISOLATED = (
+    *(*DYING, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", INSIDE, "--gid", INSIDE, "--cap-drop", "ALL"),
+    *("--clearenv", "--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C.UTF-8"),  # noqa: S108
+    *("--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+)
+"""Namespaces of its own, of which it can make no more, no capability in any, and an environment that is not ours."""
 IN_MEMORY = ("/dev/shm", "/tmp")  # noqa: S108 - the sandbox's own
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}  # noqa: S108
 MENDS = {
     "uid map|user namespace|new namespace": "allow user namespaces (sysctl user.max_user_namespaces, "
     "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)",
     "mount proc": "a container hides parts of /proc: start it with all of it (docker: --security-opt systempaths=unconfined)",
+    "chown": "root of a container must know user 61184 (/etc/subuid); or run kmodlab as an ordinary user",
     "": "SECURITY.md says what a sandbox needs",
 }
 """What bubblewrap may say where it cannot make a sandbox, and what mends that; the first that is found."""
@@ -117,37 +124,69 @@ def run(
     """
     read_only = read_only or {}
     if work and os.geteuid() == 0 and work.lstat().st_uid != NOBODY:
-        subprocess.run(["chown", "-R", "-h", f"{NOBODY}:{NOBODY}", "--", str(work)], check=True)
-    outer, seen = _staged([*([root] if root else []), *read_only, *([work] if work else [])])
-    with _files(b"", stdin.encode(), seccomp.program(), *(secrets or {}).values()) as (status, given, program, *contents):
+        _give_to_nobody(work)
+    with _given(stdin, secrets or {}) as given:
+        outer, seen = _staged([*([root] if root else []), *read_only, *([work] if work else [])], given)
         arguments = [
+            *ISOLATED,
             *(("--ro-bind", seen[root], "/") if root else USR_ONLY),
             *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
             *(word for folder in IN_MEMORY for word in ("--size", str(limits.temporary), "--tmpfs", folder)),
             *_words("--ro-bind", ((seen[outside], str(inside)) for outside, inside in read_only.items())),
             *(("--bind", seen[work], str(WORK)) if work else ()),
-            *_words("--ro-bind-data", ((str(file), str(inside)) for file, inside in zip(contents, secrets or {}, strict=True))),
+            *_words(
+                "--ro-bind-data", ((str(file), str(inside)) for file, inside in zip(given.secrets, secrets or {}, strict=True))
+            ),
             *("--remount-ro", "/", "--chdir", str(WORK if work else "/")),
-            *("--seccomp", str(program), "--json-status-fd", str(status)),
+            *("--seccomp", str(given.filter), "--json-status-fd", str(given.status)),
         ]
-        whole = [*outer, *_isolated(), *arguments, "--", *_limited(limits), *command]
-        answer = _watched(whole, given, (status, program, *contents), limits, work)
-        told = re.search(rb'"exit-code": (\d+)', os.pread(status, 1 << 16, 0))
+        # By a file: what is on bubblewrap's command line can be read inside.
+        os.pwrite(given.arguments, "".join(f"{word}\0" for word in arguments).encode(errors="surrogateescape"), 0)
+        inner = [_program("bwrap"), "--args", str(given.arguments), "--", *_limited(limits), *command]
+        answer = _watched([*outer, *inner], given, limits, work)
+        told = re.search(rb'"exit-code": (\d+)', os.pread(given.status, 1 << 16, 0))
     if answer.overrun or told:
         return Answer(int(told[1]) if told and not answer.overrun else 1, answer.output, answer.overrun)
-    said = next((line for line in reversed(answer.output.splitlines()) if line.startswith(("bwrap: ", "setpriv: "))), "no word")
+    said = (line for line in reversed(answer.output.splitlines()) if line.startswith(("bwrap: ", "setpriv: ")))
+    raise _no_sandbox(next(said, "no word"))
+
+
+def _no_sandbox(said: str) -> LabError:
     mend = next(mend for pattern, mend in MENDS.items() if re.search(pattern, said))
-    raise LabError(f"this machine gives other people's code no sandbox ({said}), so none is run: {mend}")
+    return LabError(f"this machine gives other people's code no sandbox ({said}), so none is run: {mend}")
+
+
+def _give_to_nobody(work: Path) -> None:
+    answer = subprocess.run(
+        ["chown", "-R", "-h", f"{NOBODY}:{NOBODY}", "--", str(work)], capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        raise _no_sandbox(answer.stderr.strip())
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Files in memory that a sandbox's makers inherit."""
+
+    stdin: int
+    arguments: int
+    filter: int
+    status: int
+    """What bubblewrap says of the sandbox."""
+    first: int
+    """What the first bubblewrap says, which for root is another one: its child is the ancestor of everything."""
+    secrets: tuple[int, ...]
 
 
 @contextmanager
-def _files(*contents: bytes) -> Iterator[list[int]]:
-    """Files in memory for a child to inherit, each at its beginning."""
-    files = [os.memfd_create("kmodlab") for _ in contents]
+def _given(stdin: str, secrets: Mapping[Path, bytes]) -> Iterator[_Given]:
+    files = []
     try:
-        for file, content in zip(files, contents, strict=True):
-            os.pwrite(file, content, 0)
-        yield files
+        for content in (stdin.encode(), b"", seccomp.program(), b"", b"", *secrets.values()):
+            files.append(os.memfd_create("kmodlab"))
+            os.pwrite(files[-1], content, 0)
+        given, arguments, program, status, other, *rest = files
+        yield _Given(given, arguments, program, status, other if os.geteuid() == 0 else status, tuple(rest))
     finally:
         for file in files:
             os.close(file)
@@ -157,7 +196,7 @@ def _words(option: str, pairs: Iterator[tuple[str, str]]) -> list[str]:
     return [word for pair in pairs for word in (option, *pair)]
 
 
-def _staged(paths: Sequence[Path]) -> tuple[list[str], dict[Path, str]]:
+def _staged(paths: Sequence[Path], given: _Given) -> tuple[list[str], dict[Path, str]]:
     """What is to run before the sandbox itself, and by which name that sees each path.
 
     Root's sandbox is nobody's, who cannot reach a path below a folder that is closed to others. So root puts each where nobody
@@ -167,17 +206,9 @@ def _staged(paths: Sequence[Path]) -> tuple[list[str], dict[Path, str]]:
         return [], {path: str(path) for path in paths}
     seen = {path: f"{STAGE}/{number}" for number, path in enumerate(paths)}
     shown = _words("--bind", ((str(path), name) for path, name in seen.items()))
+    stage = [_program("bwrap"), *DYING, "--json-status-fd", str(given.first), "--unshare-pid", "--dev-bind", "/", "/"]
     become = [_program("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
-    return [_program("bwrap"), *_DYING, "--unshare-pid", "--dev-bind", "/", "/", "--tmpfs", str(STAGE), *shown, *become], seen
-
-
-_DYING = ("--die-with-parent", "--new-session")
-
-
-def _isolated() -> list[str]:
-    """The sandbox itself: namespaces of its own, of which it can make no more, and no capability in any."""
-    alone = ("--unshare-all", "--unshare-user", "--disable-userns", "--uid", INSIDE, "--gid", INSIDE, "--cap-drop", "ALL")
-    return [_program("bwrap"), *_DYING, *alone, "--clearenv", *_words("--setenv", iter(ENVIRONMENT.items()))]
+    return [*stage, "--tmpfs", str(STAGE), *shown, *become], seen
 
 
 def _limited(limits: Limits) -> list[str]:
@@ -199,36 +230,49 @@ def _program(name: str) -> str:
     return found
 
 
-def _watched(command: list[str], stdin: int, inherited: Sequence[int], limits: Limits, work: Path | None) -> Answer:
+def _watched(command: list[str], given: _Given, limits: Limits, work: Path | None) -> Answer:
     """Run a command until it ends, or passes a limit; its status is not known here."""
     reader, writer = os.pipe()
-    if os.geteuid() == 0:
-        os.fchown(writer, NOBODY, NOBODY)  # who opens it by its name, /dev/stderr
     try:
-        with subprocess.Popen(command, stdin=stdin, stdout=writer, stderr=writer, env={}, cwd="/", pass_fds=inherited) as process:
+        if os.geteuid() == 0:
+            _give_pipe(writer)
+        pass_fds = (given.arguments, given.filter, given.status, given.first, *given.secrets)
+        with subprocess.Popen(
+            command, stdin=given.stdin, stdout=writer, stderr=writer, env={}, cwd="/", pass_fds=pass_fds
+        ) as process:
             os.close(writer)
             try:
                 return _Watch(process.pid, reader, limits, work).until_it_ends()
             finally:
-                _kill(process)
+                process.kill()
+                _bury(given.first)
     finally:
         os.close(reader)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of a sandbox; its folder is quiet then.
+def _give_pipe(writer: int) -> None:
+    """So that nobody may open it by its name, /dev/stderr."""
+    try:
+        os.fchown(writer, NOBODY, NOBODY)
+    except OSError as problem:
+        raise _no_sandbox(f"chown to {NOBODY}: {problem.strerror}") from problem
 
-    All of it goes with the first process of its namespace, which the kernel lets go only when the others have gone.
-    """
-    first: list[int] = []
-    with suppress(psutil.NoSuchProcess, ProcessLookupError):
-        first = [os.pidfd_open(each.pid) for each in psutil.Process(process.pid).children()]
-    process.kill()
-    for file in first:
+
+def _bury(status: int) -> None:
+    """Wait for the end of a sandbox's first process, which the kernel lets go only when all others have gone."""
+    told = re.search(rb'"child-pid": (\d+)', os.pread(status, 1 << 16, 0))
+    with suppress(ProcessLookupError):
+        if told:
+            _ended(os.pidfd_open(int(told[1])), BURIAL_SECONDS)
+
+
+def _ended(pidfd: int, seconds: float) -> None:
+    try:
         poll = select.poll()
-        poll.register(file, select.POLLIN)
-        poll.poll(BURIAL_SECONDS * 1000)
-        os.close(file)
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(pidfd)
 
 
 class _Watch:
@@ -243,26 +287,35 @@ class _Watch:
         self._free = os.statvfs(work) if work else None
 
     def until_it_ends(self) -> Answer:
-        """Wait until nobody holds its output any more, or until a limit is passed."""
+        """Wait until it has ended and nobody holds its output any more, or until a limit is passed."""
         poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
+        pidfd = os.pidfd_open(self._pid)
+        waiting = {self._reader, pidfd}
+        for file in waiting:
+            poll.register(file, select.POLLIN)
         now = time.monotonic()
         deadline, look = now + self._limits.seconds, now + LOOK_SECONDS
         overrun = ""
-        while not overrun:
-            if poll.poll(max(0.0, min(deadline, look) - time.monotonic()) * 1000):
-                chunk = os.read(self._reader, 1 << 16)
-                if not chunk:
-                    break
-                self._printed += chunk
-                if len(self._printed) > self._limits.output:
-                    overrun = f"it printed more than {_mib(self._limits.output)}"
-            if (now := time.monotonic()) > deadline:
+        while waiting and not overrun:
+            for file, _ in poll.poll(max(0.0, min(deadline, look) - time.monotonic()) * 1000):
+                if file == pidfd or not self._read():
+                    poll.unregister(file)
+                    waiting.remove(file)
+            if len(self._printed) > self._limits.output:
+                overrun = f"it printed more than {_mib(self._limits.output)}"
+            elif (now := time.monotonic()) > deadline:
                 overrun = f"it did not end within {self._limits.seconds:.0f} s"
             elif now > look:
-                overrun = overrun or self._overrun()
+                overrun = self._overrun()
                 look = time.monotonic() + LOOK_SECONDS
+        os.close(pidfd)
         return Answer(0, _lines(self._printed.decode(errors="replace")), overrun)
+
+    def _read(self) -> bool:
+        """Take in what was printed; False where no more can come."""
+        chunk = os.read(self._reader, 1 << 16)
+        self._printed += chunk
+        return bool(chunk)
 
     def _overrun(self) -> str:
         """The limit that is passed now, in words; empty where none is."""

@@ -213,3 +213,36 @@ def test_what_needs_a_skipped_module_is_skipped(chain: list[Module]) -> None:
 def test_an_editor_gets_the_keys_under_their_own_names() -> None:
     schema = Catalog.model_json_schema()
     assert set(schema["$defs"]["Kernels"]["properties"]) == {"from", "to", "reason"}
+
+
+def test_a_catalog_of_aliases_is_refused_before_it_grows(tmp_path: Path) -> None:
+    lines = ["schema: 1", "a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "catalog.yml").write_text("\n".join(lines))
+    with pytest.raises(LabError, match=r"catalog.yml: line 3: not valid YAML: aliases \(\*name\) are not read"):
+        load_catalog(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("# " + "x" * (2 << 20), "larger than 1 MiB"),
+        ("modules: {a: {programs: ../x.c}}", "leads out"),
+    ],
+)
+def test_a_catalog_that_would_hurt_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "catalog.yml").write_text(
+        text if text.startswith(("[", "#")) else f"schema: 1\n{text.replace('../x.c', '[../x.c]')}\n"
+    )
+    with pytest.raises(LabError, match=says) as problem:
+        load_catalog(tmp_path)
+    assert "\n" not in str(problem.value)
+
+
+def test_a_catalog_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret: [")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/catalog.yml").symlink_to("../secret")
+    with pytest.raises(LabError, match="it is a link"):
+        load_catalog(tmp_path / "folder")

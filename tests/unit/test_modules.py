@@ -5,6 +5,7 @@ import pytest
 from kmodlab.errors import LabError
 from kmodlab.modules import SourceModule
 from kmodlab.modules import discover as _discover
+from kmodlab.sandbox import Limits
 from kmodlab.trees import copied
 
 
@@ -83,3 +84,38 @@ def test_reading_a_makefile_shows_it_neither_our_files_nor_the_network(tmp_path:
     files = "obj-m := a.o\nobj-m += $(if $(wildcard /etc/passwd /root /home),files.o)\n"
     network = "obj-m += $(if $(shell grep : /proc/net/route /proc/net/dev | grep -v lo:),net.o)\n"
     assert names(put(tmp_path, Makefile=files + network)) == ["a"]
+
+
+def test_one_folder_of_several_that_cannot_be_read_is_a_module_that_cannot_be_built(tmp_path: Path) -> None:
+    put(tmp_path / "good", Makefile="obj-m := good.o\n", good__c="")
+    put(tmp_path / "odd one", Makefile="obj-m := a.o\nifeq\n")
+    put(tmp_path / "named", Makefile="obj-m := a@1.o\n")
+    put(tmp_path / "tools", Makefile="all: main.d\ninclude main.d\n")
+    found = {module.name: module.problem for module in discover(tmp_path)}
+    assert list(found) == ["good", "named", "odd-one"]
+    assert found["good"] == "" and "odd one/Makefile cannot be read by make" in found["odd-one"]
+    assert "obj-m names 'a@1.o', which is no module's name: rename it" in found["named"]
+
+
+def test_a_makefile_that_hangs_or_floods_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kmodlab.modules.READING", Limits(seconds=1, output=1 << 20))
+    put(tmp_path / "good", Makefile="obj-m := good.o\n", good__c="")
+    put(tmp_path / "hangs", Makefile="obj-m := $(shell sleep 100)\n")
+    put(tmp_path / "floods", Makefile="obj-m := $(shell yes >&2)\n")
+    found = {module.name: module.problem for module in discover(tmp_path)}
+    assert (
+        found["good"] == "" and "it did not end within 1 s" in found["hangs"] and "it printed more than 1 MiB" in found["floods"]
+    )
+
+
+def test_a_name_without_a_name_says_what_may_be_wrong(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"Makefile: obj-m names '\.o', which is no module's name: is a variable in obj-m unset\?"):
+        discover(put(tmp_path, Makefile="obj-m := $(NAME).o\n"))
+
+
+def test_what_was_not_copied_is_known_of_each_module_of_its_folder(tmp_path: Path) -> None:
+    put(tmp_path / "good", Makefile="obj-m := good.o\n", good__c="")
+    put(tmp_path / "leaky", Makefile="obj-m := one.o two.o\n", one__c="", two__c="")
+    (tmp_path / "leaky/notes.txt").symlink_to("/etc/passwd")
+    found = {module.name: module.problem for module in discover(tmp_path)}
+    assert found["good"] == "" and all("notes.txt leads out of the folder" in found[name] for name in ("one", "two"))
