@@ -37,8 +37,8 @@ lint: setup  ## style, types and data, without running anything
 	$(run)clang-format --dry-run --Werror --style=file:examples/.clang-format $$(find examples roles tests -name '*.[ch]')
 	$(run)kmodlab lint-c
 
-unit: setup  ## the fast tests, without a VM
-	$(run)pytest -q tests/unit
+unit: setup  ## the fast tests, without a VM; hostile code as root and as an ordinary user
+	$(run)pytest -q tests/unit tests/hostile
 
 integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
 	$(run)pytest -q tests/integration

@@ -26,12 +26,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kmodlab import process
 from kmodlab.cache import REPOSITORY, write_aside
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest, GuestLostError
 from kmodlab.inventory import hosts_of, validated
 from kmodlab.kernels import Arch
 from kmodlab.place import Place
+from kmodlab.process import Ended
+from kmodlab.results import one_line
 from kmodlab.vm import runtime_dir
 from kmodlab.wiring import Wiring
 
@@ -39,6 +42,8 @@ INVENTORY = REPOSITORY / "inventories/boards/hosts.yml"
 MACHINES: dict[str, tuple[str, ...]] = {"x86_64": ("x86_64",), "arm64": ("aarch64",), "armhf": ("armv7l", "armv8l")}
 """What `uname -m` says, by architecture."""
 ASK = "uname -r; uname -m; . /etc/os-release; echo $ID-$VERSION_ID"
+WORD = re.compile(r"[A-Za-z0-9][\w.+~:-]{0,99}")
+"""What a release, an architecture or a distribution may look like."""
 ASK_LIMIT = 20.0
 """Seconds in which a board that works answers a trivial command over a connection of its own."""
 REBOOT = "timeout 10 sync; echo b >/proc/sysrq-trigger"
@@ -157,14 +162,14 @@ class BoardTarget:
     def state(self) -> BoardState | None:
         """None when it does not answer."""
         answer = self._ssh("cat /proc/sys/kernel/random/boot_id")
-        return BoardState(boot=answer.stdout.strip()) if answer and answer.returncode == 0 else None
+        return BoardState(boot=one_line(answer.text)) if answer and answer.status == 0 else None
 
     def ask(self, inventory: Path) -> ResolvedBoard:
         """What runs on it; where it does not answer, its place is power-cycled first. LabError."""
         self._bring_up()
         answer = self._ssh(ASK)
-        words = answer.stdout.split() if answer else []
-        if len(words) != 3:
+        words = answer.text.split() if answer else []
+        if len(words) != 3 or not all(map(WORD.fullmatch, words)):
             raise LabError(f"board {self.board.id} ({self.board.host}) does not say what runs on it: {self._said(answer)}")
         release, machine, distribution = words
         if machine not in MACHINES[self.board.board_arch]:
@@ -236,21 +241,16 @@ class BoardTarget:
     def _as_root(self, script: str) -> str:
         return self.guest().command_line(script)
 
-    def _ssh(self, script: str) -> subprocess.CompletedProcess[str] | None:
+    def _ssh(self, script: str) -> Ended | None:
         """Run one command over a connection of its own; None where it does not end in time."""
         command = ["ssh", "-F", str(self._written_ssh_config()), "-o", "ControlPath=none", self.board.host, "--", script]
-        try:
-            return subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=ASK_LIMIT
-            )
-        except subprocess.TimeoutExpired:
-            return None
+        with suppress(subprocess.TimeoutExpired):
+            return process.run(command, seconds=ASK_LIMIT)
+        return None
 
     @staticmethod
-    def _said(answer: subprocess.CompletedProcess[str] | None) -> str:
-        if answer is None:
-            return f"no word within {ASK_LIMIT:.0f} s"
-        return (answer.stderr.strip().splitlines() or ["no word"])[-1]
+    def _said(answer: Ended | None) -> str:
+        return one_line(answer.last_word) if answer else f"no word within {ASK_LIMIT:.0f} s"
 
     def _written_ssh_config(self) -> Path:
         """Our settings first, as SSH takes the first it finds; then yours, which know the way, and this machine's."""
@@ -277,7 +277,8 @@ class BoardTarget:
     def _forget_connection(self) -> None:
         """A connection to a machine that is gone would only be waited for."""
         command = ["ssh", "-F", str(self._written_ssh_config()), "-O", "exit", self.board.host]
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=ASK_LIMIT)
+        with suppress(subprocess.TimeoutExpired):
+            process.run(command, seconds=ASK_LIMIT)
         (self.folder / "ssh").unlink(missing_ok=True)
 
     def _record(self) -> None:

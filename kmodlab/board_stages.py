@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab import build, keys, progress, signing
-from kmodlab.cache import REPOSITORY, digest
+from kmodlab import build, keys, process, progress, signing
+from kmodlab.cache import REPOSITORY, digest, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
 from kmodlab.lab import Lab
@@ -29,6 +29,8 @@ FOLDER = "/var/lib/kmodlab"
 """Where a board keeps sources and what it built of them."""
 FETCH_LIMIT = 300.0
 """Seconds that bringing all built files over may take."""
+LARGEST = 1 << 30
+"""Bytes of all built files."""
 ASK_COMPILER = (
     'sed -n \'s/^CONFIG_CC_VERSION_TEXT="\\?\\([^"]*\\)"\\?$/\\1/p\' /lib/modules/$(uname -r)/build/include/config/auto.conf'
 )
@@ -115,7 +117,7 @@ def _record(lab: Lab, kernel: str, entry: Module, built: BuiltThere) -> None:
     for source in entry.programs:
         if not problem and built.programs.get(source):
             problem = f"{source}: {build.failure_reason(built.programs[source], source)}"
-    warnings = [line.strip() for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line)]
+    warnings = build.warnings(log)
     lab.run.record(
         kernel,
         entry.name,
@@ -131,22 +133,23 @@ def _record(lab: Lab, kernel: str, entry: Module, built: BuiltThere) -> None:
 
 
 def _fetch(lab: Lab, kernel: str, paths: list[str], part: str) -> None:
-    """Bring files of a board over in one go; they land in one folder under their own names."""
+    """Bring files of a board over in one go; they land in one folder under their own names. Nothing else that comes is taken."""
     if not paths:
         return
-    command = lab.target(kernel).guest().command(f"tar -c -P {' '.join(paths)}")
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=FETCH_LIMIT, check=False)
-    if answer.returncode:
-        raise LabError(f"board {kernel}: what it built cannot be brought over: {answer.stderr.decode(errors='replace').strip()}")
-    folder = lab.artefacts(kernel) / part
-    with tarfile.open(fileobj=BytesIO(answer.stdout)) as tar:
-        for member in tar.getmembers():
-            content = tar.extractfile(member)
-            if content:
-                target = folder / Path(member.name).name
-                with target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                target.chmod(member.mode & 0o755)
+    wanted = {Path(path).name for path in paths}
+    command = lab.target(kernel).guest().command(f"tar -c -P -- {' '.join(map(shlex.quote, paths))}")
+    try:
+        answer = process.run(command, seconds=FETCH_LIMIT, most=LARGEST)
+        if answer.status:
+            raise LabError(f"board {kernel}: what it built cannot be brought over: {answer.last_word}")
+        with tarfile.open(fileobj=BytesIO(answer.output)) as tar:
+            for member in tar:
+                name, content = Path(member.name).name, tar.extractfile(member) if member.isreg() else None
+                if content and name in wanted:
+                    write_aside(lab.artefacts(kernel) / part / name, content.read())
+                    (lab.artefacts(kernel) / part / name).chmod(member.mode & 0o755 | 0o600)
+    except (subprocess.TimeoutExpired, tarfile.TarError) as problem:
+        raise LabError(f"board {kernel}: what it built cannot be brought over: {problem}") from problem
 
 
 def _playbook(lab: Lab, kernel: str, name: str, variables: dict[str, object]) -> None:

@@ -231,7 +231,7 @@ def _store(result: BuildResult, ko: Path | None, log: str) -> None:
         content, reason = b"", f"{name}.ko, which the Makefile made, is no ELF file"
     if not content and re.search("No space left on device", log) and shutil.disk_usage(tempfile.gettempdir()).free < FULL:
         raise LabError(f"module {name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME")
-    built = Built(ok=bool(content), reason="" if content else reason or failure_reason(log, name), warnings=_warnings(log))
+    built = Built(ok=bool(content), reason="" if content else reason or failure_reason(log, name), warnings=warnings(log))
     with filled(result.folder) as folder:
         if content:
             (folder / result.ko.name).write_bytes(content)
@@ -239,7 +239,8 @@ def _store(result: BuildResult, ko: Path | None, log: str) -> None:
         (folder / "built.json").write_text(built.model_dump_json())
 
 
-def _warnings(log: str) -> tuple[str, ...]:
+def warnings(log: str) -> tuple[str, ...]:
+    """A build's warnings, each as one line; of many the first, and how many more there are."""
     found = [one_line(line) for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line)]
     more = len(found) - MOST_WARNINGS
     return (*found[:MOST_WARNINGS], *([f"and {more} more: see the log"] if more > 0 else []))

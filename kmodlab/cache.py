@@ -7,6 +7,7 @@ import fnmatch
 import glob
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -103,6 +104,38 @@ def read_regular(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise LabError(f"{path.name} is larger than {limit >> 20} MiB")
     return content
+
+
+def tail(path: Path, most: int, since: int = 0) -> str:
+    """The end of a log that others may still write, from byte `since` on and no more than `most`; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(since, size - most))
+        return file.read(most).decode(errors="replace")
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What drives a terminal where a person looks at a file with it, but tabs and newlines."""
+
+
+def printable(text: str) -> str:
+    """Text that may be a stranger's, for a file that a person may look at: what would drive a terminal is written out, \\x1b."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+
+
+def make_printable(path: Path) -> None:
+    """The same for a whole log, in which a stranger's words are as they came."""
+    with path.open("rb") as file:
+        pieces = iter(lambda: file.readline(1 << 16), b"")
+        if not any(CONTROL.search(piece.decode(errors="replace")) for piece in pieces):
+            return
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with path.open("rb") as file, aside.open("w", encoding="utf-8") as writer:
+        for piece in iter(lambda: file.readline(1 << 16), b""):
+            writer.write(printable(piece.decode(errors="replace")))
+    aside.replace(path)
 
 
 def regular_files(folder: Path, pattern: str) -> list[Path]:

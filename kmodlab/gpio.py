@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 from kmodlab.errors import LabError
-from kmodlab.guest import Guest, GuestLostError, Session
+from kmodlab.guest import Guest, GuestLostError, Session, number
 from kmodlab.qtest import Qtest
 from kmodlab.wiring import GPIO_SIM, Wiring
 
@@ -170,11 +170,11 @@ class FileChip(Chip):
             session.close()
 
     def read(self, line: int) -> int:
-        return int(self.guest.sh(f"cat {self.level_file(line)}").stdout)
+        return number(self.guest.sh(f"cat {self.level_file(line)}").stdout)
 
     def level_after(self, line: int, value: int, timeout: float) -> int:
         request = json.dumps([self.level_file(line), value, timeout, self.interval])
-        return int(self.guest.python(WAIT, stdin=request, timeout=timeout + 20).stdout)
+        return number(self.guest.python(WAIT, stdin=request, timeout=timeout + 20).stdout)
 
 
 class SimulatedChip(FileChip):

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal, TypeAlias, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from kmodlab.kernel_log import KernelLog, LogEnded, LogMissError, Record
 
@@ -25,6 +27,9 @@ PROGRAMS = f"{LAB}/programs"
 LAB_MODULES = f"{LAB}/lab-modules"
 MARK = "kmodlab-mark"
 KMSG_PREFIX = re.compile(rf"{MARK} (\d+)$")
+FLOOD = 2000
+"""Records that come while one is awaited: more are a flood, in which the awaited one drowns."""
+FLOODED = "the kernel log is flooded"
 SYNC_LIMIT = 15.0
 """Seconds until a mark written to /dev/kmsg must come back; more means that the target no longer works."""
 LOOK_LIMIT = 20.0
@@ -32,8 +37,19 @@ LOOK_LIMIT = 20.0
 AGENT = Path(__file__).with_name("guest_agent.py").read_text()
 OVER = 124
 """The status by which the agent says that a limit was over."""
+MOST_LINES = 10_000
+"""Of a session, so many lines wait to be read; then it waits."""
 GRACE = 8.0
 """Seconds that a command has beyond its own limit to come back over a slow connection."""
+
+
+LONGEST = 64 << 20
+"""Bytes of an answer: what the agent gives of two streams, escaped as JSON escapes."""
+_Ran: TypeAlias = tuple[int, int, str, str]
+_Looked: TypeAlias = tuple[int, str, str, str, list[str] | None]
+_Answer = TypeVar("_Answer", _Ran, _Looked)
+_RAN: TypeAdapter[_Ran] = TypeAdapter(_Ran)
+_LOOKED: TypeAdapter[_Looked] = TypeAdapter(_Looked)
 
 
 class GuestLostError(Exception):
@@ -62,6 +78,14 @@ class Look:
     """The paths at which a module could leave something behind."""
 
 
+def number(text: str) -> int:
+    """A number that a target tells; GuestLostError where it is none."""
+    found = re.fullmatch(r"\s*(\d{1,18})\s*", text)
+    if not found:
+        raise GuestLostError(f"the guest's answer cannot be read: {text.strip()[:40]!r} is no number")
+    return int(found[1])
+
+
 class Session:
     """A shell command that runs on the target while the test does other things."""
 
@@ -69,13 +93,13 @@ class Session:
         self._process = process
         self._patience = patience
         self._script = script
-        self._lines: Queue[str | None] = Queue()
+        self._lines: Queue[str | None] = Queue(maxsize=MOST_LINES)
         self._seen: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
+        for line in iter(lambda: self._process.stdout.readline(1 << 16), ""):  # type: ignore[union-attr]
             self._lines.put(line.rstrip("\r\n"))
         self._lines.put(None)
 
@@ -119,55 +143,75 @@ class Session:
 
 
 class Shell:
-    """Runs scripts one after the other through one remote process: a session of its own costs each an emulated login."""
+    """Runs scripts one after the other through one remote process: a session of its own costs each an emulated login.
+
+    What comes back is a stranger's: the machine's kernel may be broken, or wicked. What is not an answer costs the connection.
+    """
 
     def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
         self._connect = connect
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: Queue[bytes] = Queue()
+        self._ids = itertools.count(1)
         self._listed: frozenset[str] = frozenset()
 
     def run(self, language: Literal["shell", "python"], script: str, stdin: str, limit: float) -> Result:
-        """Run a script; GuestLostError when no answer comes within `limit` and a grace."""
-        return Result(*self._ask({language: script, "stdin": stdin, "limit": limit}, limit, script.strip().partition("\n")[0]))
+        """Run a script; GuestLostError when no answer comes within `limit` and a grace, or none that can be read."""
+        job: dict[str, str | float] = {language: script, "stdin": stdin, "limit": limit}
+        _, status, output, errors = self._ask(job, _RAN, limit, script.strip().partition("\n")[0])
+        return Result(status, output, errors)
 
     def look(self, limit: float, *, entries: bool) -> Look:
         """What the target is like; GuestLostError when it does not tell within `limit` seconds."""
-        tainted, modules, interrupts, listed = self._ask({"look": "all" if entries else "kernel"}, limit, "a look at it")
+        job: dict[str, str | float] = {"look": "all" if entries else "kernel"}
+        _, tainted, modules, interrupts, listed = self._ask(job, _LOOKED, limit, "a look at it")
         if listed is not None:
             self._listed = frozenset(listed)
-        return Look(int(tainted), modules, interrupts, self._listed)
+        return Look(number(tainted), modules, interrupts, self._listed)
 
-    def _ask(self, job: dict[str, str | float], limit: float, what: str) -> list[Any]:
+    def _ask(self, job: dict[str, str | float], shape: TypeAdapter[_Answer], limit: float, what: str) -> _Answer:
+        job["id"] = next(self._ids)
         process = self.start()
         try:
             assert process.stdin
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
             answer = self._answers.get(timeout=limit + GRACE)
+            if not answer:
+                raise GuestLostError(f"the connection was lost during: {what}")
+            told = shape.validate_json(answer, strict=True)
+            if told[0] != job["id"]:
+                raise GuestLostError(f"the guest's answer cannot be read: it is not one to: {what}")
         except Empty as problem:
             self.close()
             raise GuestLostError(f"no answer within {limit:g} s to: {what}") from problem
-        except OSError:
-            answer = b""
-        if not answer:
+        except OSError as problem:
             self.close()
-            raise GuestLostError(f"the connection was lost during: {what}")
-        told: list[Any] = json.loads(answer)
+            raise GuestLostError(f"the connection was lost during: {what}") from problem
+        except ValidationError as problem:
+            self.close()
+            raise GuestLostError(f"the guest's answer cannot be read: to: {what}") from problem
+        except BaseException:  # a time limit of pytest's, too: what comes now would be taken for the answer to something else
+            self.close()
+            raise
         return told
 
     def start(self) -> subprocess.Popen[bytes]:
         """The remote process, which is started where there is none; nothing waits for it."""
         if self._process is None:
-            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue()
+            # A guest that talks without being asked is not listened to.
+            self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue(maxsize=2)
             threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
         return self._process
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], answers: Queue[bytes]) -> None:
         assert process.stdout
-        for line in process.stdout:
-            answers.put(line)
+        try:
+            for line in iter(lambda: process.stdout.readline(LONGEST), b""):  # type: ignore[union-attr]
+                answers.put(line)
+        except ValueError:  # closed
+            pass
         answers.put(b"")
 
     def close(self) -> None:
@@ -202,13 +246,15 @@ class GuestLog:
     def mark(self) -> int:
         """A point in the log, after everything that was logged before this call."""
         process = self.start()
-        token = next(self._marks)
+        token, before = next(self._marks), self._kernel_log.taken
         try:
             assert process.stdin
             process.stdin.write(f"{token}\n".encode())
             process.stdin.flush()
             return self._kernel_log.wait_for(rf"{MARK} {token}$", -1, SYNC_LIMIT * self._patience).seq
         except (OSError, LogMissError) as problem:
+            if (came := self._kernel_log.taken - before) > FLOOD:
+                raise GuestLostError(f"{FLOODED}: {came} records came, and not the lab's own") from problem
             raise GuestLostError(f"the kernel log cannot be followed: {str(problem).splitlines()[0]}") from problem
 
     def since(self, mark: int) -> list[Record]:
@@ -337,8 +383,10 @@ class Guest:
     @property
     def version(self) -> tuple[int, int]:
         """The kernel line as numbers, (6, 12)."""
-        major, minor = re.findall(r"\d+", self.release)[:2]
-        return int(major), int(minor)
+        found = re.match(r"(\d{1,9})\.(\d{1,9})", self.release)
+        if not found:
+            raise GuestLostError(f"the guest's answer cannot be read: {self.release[:40]!r} is no kernel release")
+        return int(found[1]), int(found[2])
 
 
 def _told(script: str, answer: Result) -> str:

@@ -1,10 +1,12 @@
 """Runs on the target (Python 3.9 and later), where it works through the controller's jobs one after the other.
 
-A job is a line of JSON, {"shell": SCRIPT or "python": CODE, "stdin": TEXT, "limit": SECONDS}; its answer is the line
-[STATUS, STDOUT, STDERR]. Status 124 says that the limit was over, as timeout(1) does. Every job is a process group of its own;
-Python code runs in a fork of this process, which saves the quarter of a second that an emulated machine needs to start another.
+A job is a line of JSON, {"id": NUMBER, "shell": SCRIPT or "python": CODE, "stdin": TEXT, "limit": SECONDS}; its answer is the
+line [NUMBER, STATUS, STDOUT, STDERR], where of each output no more than MOST bytes are. Status 124 says that the limit was over,
+as timeout(1) does. Every job is a process group of its own; Python code runs in a fork of this process, which saves the quarter
+of a second that an emulated machine needs to start another.
 
-The job {"look": "kernel"} has no process: this one answers [TAINTED, MODULES, INTERRUPTS, null], what the kernel's files say.
+The job {"id": NUMBER, "look": "kernel"} has no process: this one answers [NUMBER, TAINTED, MODULES, INTERRUPTS, null], what the
+kernel's files say.
 {"look": "all"} also lists, as the fourth, whatever a module could leave behind in /proc, /sys and /dev; null where that is as at
 the last look. Each program that is not started saves an emulated machine 5 to 10 ms.
 """
@@ -17,6 +19,7 @@ import sys
 from collections.abc import Iterator
 
 OVER = 124
+MOST = 4 << 20
 LAST_WORDS = 2.0
 """Seconds between asking a job to end and killing it, and for the kernel to bury it."""
 
@@ -95,7 +98,7 @@ for request in requests:
         news = None if found == listed else found
         listed = found
         told = [contents("/proc/sys/kernel/tainted"), contents("/proc/modules"), contents("/proc/interrupts"), news]
-        answers.write(json.dumps(told) + "\n")
+        answers.write(json.dumps([job["id"], *told]) + "\n")
         answers.flush()
         continue
     # Files, not pipes: what a job leaves running in the background holds up nobody.
@@ -108,10 +111,10 @@ for request in requests:
             os.dup2(stream, number)
         break
     status = status_of(child, float(job["limit"]))
-    output = [os.pread(stream, os.fstat(stream).st_size, 0).decode(errors="replace") for stream in streams[1:]]
+    output = [os.pread(stream, min(os.fstat(stream).st_size, MOST), 0).decode(errors="replace") for stream in streams[1:]]
     for stream in streams:
         os.close(stream)
-    answers.write(json.dumps([status, *output]) + "\n")
+    answers.write(json.dumps([job["id"], status, *output]) + "\n")
     answers.flush()
 else:
     sys.exit()

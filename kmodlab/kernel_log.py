@@ -23,6 +23,11 @@ _CUT = 2048
 """Newer kernels (6.6 does, 6.1 not yet) cut a record off at this many bytes, escapes counted, and its newline with them
 (PRINTK_MESSAGE_MAX in kernel/printk/internal.h): the next record then stands on the same line."""
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_LONGEST = 1 << 16
+"""Bytes of a line: the kernel's longest has some thousands."""
+MOST_RECORDS = 50_000
+"""So many are kept: what says more is flooding the log."""
+_MOST_GAPS = 1000
 _ANOTHER_BOOT = "known records came again with another text: this is another boot or a restored snapshot"
 _TAIL = 12
 """How many of the last lines an exception shows."""
@@ -110,6 +115,7 @@ class KernelLog:
         self._changed = threading.Condition()
         self._records: list[Record] = []
         self._gaps: list[Gap] = []
+        self._taken = 0
         self._rest = b""
         self._stream: IO[bytes] | None = None
         self._ended = False
@@ -119,6 +125,12 @@ class KernelLog:
         """The sequence number of the newest record; -1 before the first."""
         with self._changed:
             return self._last_seq()
+
+    @property
+    def taken(self) -> int:
+        """How many records have come, those that are not kept any more included."""
+        with self._changed:
+            return self._taken
 
     @property
     def gaps(self) -> list[Gap]:
@@ -144,6 +156,9 @@ class KernelLog:
             for line in lines:
                 for record in _separated(line):
                     self._take(record)
+            if len(self._rest) > _LONGEST:
+                self._miss(self._last_seq(), f"a line of more than {_LONGEST} bytes came: {self._rest[:80]!r}")
+                self._rest = b""
             if lines:
                 self._changed.notify_all()
 
@@ -182,7 +197,7 @@ class KernelLog:
 
     def _read(self, stream: IO[bytes]) -> None:
         try:
-            for line in iter(stream.readline, b""):
+            for line in iter(lambda: stream.readline(_LONGEST), b""):
                 with self._changed:
                     if self._stream is not stream:
                         return
@@ -201,15 +216,27 @@ class KernelLog:
         try:
             record = parse_record(line)
         except ValueError as problem:
-            self._gaps.append(Gap(self._last_seq(), str(problem)))
+            self._miss(self._last_seq(), str(problem))
             return
         last = self._last_seq()
         if record.seq > last:
             if self._records and record.seq > last + 1:
-                self._gaps.append(Gap(last, f"records {last + 1} to {record.seq - 1} were lost"))
+                self._miss(last, f"records {last + 1} to {record.seq - 1} were lost")
             self._records.append(record)
+            self._taken += 1
+            if len(self._records) > MOST_RECORDS:
+                self._drop(MOST_RECORDS // 4)
         elif self._contradicts(record) and Gap(last, _ANOTHER_BOOT) not in self._gaps:
-            self._gaps.append(Gap(last, _ANOTHER_BOOT))
+            self._miss(last, _ANOTHER_BOOT)
+
+    def _miss(self, after: int, reason: str) -> None:
+        if len(self._gaps) < _MOST_GAPS:
+            self._gaps.append(Gap(after, reason))
+
+    def _drop(self, count: int) -> None:
+        """Forget the oldest records. That is a gap to those only for whom they are not yet past."""
+        self._miss(self._records[count - 1].seq, f"the log was flooded: no more than {MOST_RECORDS} records are kept")
+        del self._records[:count]
 
     def _contradicts(self, record: Record) -> bool:
         index = bisect.bisect_left(self._records, record.seq, key=_seq)

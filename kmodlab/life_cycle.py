@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from kmodlab import guest as target
-from kmodlab import wiring
+from kmodlab import sandbox, wiring
+from kmodlab.cache import regular_files
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
-from kmodlab.guest import Guest, Look, Result
+from kmodlab.guest import Guest, Look, Result, number
 from kmodlab.results import Check, Stage, Verdict
+from kmodlab.sandbox import Limits
 from kmodlab.wiring import Wiring
 
+MODINFO = f'cd {sandbox.WORK}; for file; do modinfo -0 "./$file" | base64 -w 0; echo; done'
+"""One line a file, whatever a module says of itself."""
+LINE = 4096
+"""Characters of a line of the kernel's files that are read."""
 LOG_LINE_LIMIT = 10.0
 """Seconds that a promised log line may come after the command that brings it about."""
 
@@ -121,7 +127,7 @@ class ModuleUnderTest:
         needs = (_kname(need.name) for need in reversed(self.needs))
         unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in (self.kname, *needs))
         answer = self.guest.sh(f"{unload}\n{self.release_kernel()}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
-        return answer.stderr.strip(), int(answer.stdout)
+        return answer.stderr.strip(), number(answer.stdout)
 
     def is_loaded(self) -> bool:
         """Whether the kernel has it."""
@@ -252,12 +258,22 @@ exit 0"""
             self.checks.setdefault(stage, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
 
 
-@cache
 def modinfo(ko: Path) -> dict[str, str]:
     """What modinfo says of a module's file, by field; the last value of a field that is there more than once."""
-    answer = subprocess.run(["modinfo", "-0", str(ko)], capture_output=True, text=True, check=False)
-    fields = (entry.partition("=") for entry in answer.stdout.split("\0"))
-    return {name: value.strip() for name, _, value in fields}
+    return _told(ko.parent).get(ko.name, {})
+
+
+@cache
+def _told(folder: Path) -> dict[str, dict[str, str]]:
+    """The same of all modules of a folder, by file: one sandbox for all, as starting one takes longer than modinfo does."""
+    names = [path.name for path in regular_files(folder, "*.ko")]
+    limits = Limits(seconds=60)
+    answer = sandbox.run(None, ["sh", "-c", MODINFO, "sh", *names], read_only={folder: sandbox.WORK}, limits=limits)
+    told = {}
+    for name, line in zip(names, answer.output.splitlines(), strict=False):
+        fields = (entry.partition("=") for entry in b64decode(line).decode(errors="replace").split("\0"))
+        told[name] = {field: value.strip() for field, _, value in fields}
+    return told
 
 
 def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
@@ -284,10 +300,10 @@ def _sections(output: str) -> dict[str, list[str]]:
 
 
 def _state(look: Look) -> State:
-    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line) for line in look.interrupts.splitlines())
+    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line[:LINE]) for line in look.interrupts.splitlines())
     return State(
         tainted=look.tainted,
-        modules=frozenset(line.split(" ")[0] for line in look.modules.splitlines()),
+        modules=frozenset(line[:LINE].split(" ")[0] for line in look.modules.splitlines()),
         entries=look.entries,
         interrupts=frozenset(f"{found[1]} {found[2]}" for found in interrupts if found),
     )

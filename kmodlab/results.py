@@ -40,7 +40,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from kmodlab import __version__
-from kmodlab.cache import write_aside
+from kmodlab.cache import make_printable, printable, tail, write_aside
 from kmodlab.errors import LabError
 
 EXPECTED_FAILURE = "expected failure"
@@ -333,7 +333,7 @@ class Run:
         """
         if (kernel, module) not in self._owed:
             raise ValueError(f"{module} on {kernel} is not in the plan of run {self.id}")
-        checks = list(checks)
+        checks = [check.model_copy(update={"reason": one_line(check.reason)}) for check in checks]
         failed = next((check for check in checks if check.verdict is Verdict.FAIL), None)
         if failed and verdict is not Verdict.FAIL:
             verdict, reason = Verdict.FAIL, f"{failed.name}: {failed.reason}"
@@ -370,7 +370,7 @@ class Run:
         path = self.folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(text)
+            log.write(printable(text))
         return relative
 
     def _kernels(self) -> list[Kernel]:
@@ -441,8 +441,11 @@ class Run:
         }
 
     def publish(self) -> Results:
-        """Collect, and write results.json and junit.xml."""
+        """Collect, and write results.json and junit.xml. What programs of ours logged themselves can be looked at from now on."""
         results = self.collect()
+        for log in (self.folder / "ansible.log", *self.folder.glob("logs/*/*.log")):
+            if log.is_file():
+                make_printable(log)
         write_aside(self.folder / "results.json", results.model_dump_json(by_alias=True, indent=1) + "\n")
         write_aside(self.folder / "junit.xml", _junit(results, self.folder))
         return results
@@ -546,8 +549,9 @@ def log_end(folder: Path, cell: Cell, characters: int) -> str:
     path = folder / cell.log
     if not cell.log or not path.is_file():
         return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return text if len(text) <= characters else "…\n" + text[-characters:].partition("\n")[2]
+    text = tail(path, 4 * characters)  # a character has up to four bytes
+    whole = len(text) <= characters and path.stat().st_size <= 4 * characters
+    return text if whole else "…\n" + text[-characters:].partition("\n")[2]
 
 
 def _xml_text(text: str) -> str:

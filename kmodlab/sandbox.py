@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from kmodlab import seccomp
+from kmodlab.cache import printable
 from kmodlab.errors import LabError
 
 WORK = Path("/mnt")
@@ -91,7 +92,7 @@ class Answer:
     status: int
     """Its exit status; never 0 where a limit was passed."""
     output: str
-    """What it printed, both streams as they came. Its lines are cut at LINE characters."""
+    """What it printed, both streams as they came, printable. Its lines are cut at LINE characters."""
     overrun: str = ""
     """The limit that was passed, in words, and for which all of it was killed; empty where it ended by itself."""
 
@@ -309,7 +310,7 @@ class _Watch:
                 overrun = self._overrun()
                 look = time.monotonic() + LOOK_SECONDS
         os.close(pidfd)
-        return Answer(0, _lines(self._printed.decode(errors="replace")), overrun)
+        return Answer(0, _lines(printable(self._printed.decode(errors="replace"))), overrun)
 
     def _read(self) -> bool:
         """Take in what was printed; False where no more can come."""

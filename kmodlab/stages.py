@@ -12,7 +12,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import board_stages, build, guest, images, keys, progress, retrial, sandbox, signing, trees
+from kmodlab import board_stages, build, guest, images, keys, process, progress, retrial, sandbox, signing, trees
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, read_regular, write_aside
 from kmodlab.catalog import Module
 from kmodlab.errors import LabError
@@ -28,6 +28,8 @@ TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
 PARTS = ("modules", "programs", "lab-modules")
 """What a target gets, by folder."""
+DEPLOY_LIMIT = 120.0
+"""Seconds in which all files must be on a target."""
 COMPILING = Limits(seconds=120)
 """For one user program."""
 
@@ -145,9 +147,12 @@ def deploy(lab: Lab, kernel: str, target: Guest) -> None:
     """Put a kernel's signed modules and programs onto a target that SSH reaches."""
     fresh = f"mkdir -p {guest.LAB} && rm -rf {guest.MODULES} {guest.PROGRAMS}"
     command = target.command(f"{fresh} && exec tar -x -C {guest.LAB}")
-    answer = subprocess.run(command, input=_archive(lab.artefacts(kernel)), capture_output=True, timeout=120, check=False)
-    if answer.returncode:
-        raise LabError(f"{kernel}: the modules cannot be deployed: {answer.stderr.decode(errors='replace').strip()}")
+    try:
+        answer = process.run(command, stdin=_archive(lab.artefacts(kernel)), seconds=DEPLOY_LIMIT * target.patience)
+    except subprocess.TimeoutExpired as problem:
+        raise LabError(f"{kernel}: the modules cannot be deployed: no end within {problem.timeout:g} s") from problem
+    if answer.status:
+        raise LabError(f"{kernel}: the modules cannot be deployed: {answer.last_word}")
 
 
 def _archive(folder: Path) -> bytes:

@@ -14,6 +14,9 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
 
+from pydantic import TypeAdapter, ValidationError
+
+from kmodlab.guest import GuestLostError
 from kmodlab.life_cycle import ModuleUnderTest, StageError
 from kmodlab.results import Check, Stage, Verdict
 
@@ -27,6 +30,7 @@ MEASURE_LIMIT = 60.0
 """Seconds more for a batch, however small: the agent starts, and takes stock."""
 PER_LOAD = 0.5
 """What grows by at least this with each load grows with the loads."""
+_MEASURED = TypeAdapter(dict[str, int])
 AGENT = Path(__file__).with_name("stress_agent.py")
 
 
@@ -71,8 +75,10 @@ class Stress:
         answer = module.guest.python(AGENT.read_text(), stdin=json.dumps(job), check=False, timeout=limit)
         if answer.rc:
             raise StageError(Stage.LOAD, f"one load of many failed: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
-        measured: dict[str, int] = json.loads(answer.stdout)
-        return measured
+        try:
+            return _MEASURED.validate_json(answer.stdout)
+        except ValidationError as problem:
+            raise GuestLostError("the guest's answer cannot be read: to its count of memory") from problem
 
 
 def growth(measures: Sequence[Mapping[str, int]], loads: int) -> dict[str, str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from kmodlab import kmemleak, progress, retrial, taint
-from kmodlab.cache import write_aside
+from kmodlab.cache import tail, write_aside
 from kmodlab.catalog import Module
 from kmodlab.classifier import Finding, Severity, classify, classify_console
 from kmodlab.errors import LabError
 from kmodlab.gpio import Chip, listing, open_chip
-from kmodlab.guest import Guest, GuestLostError
+from kmodlab.guest import FLOODED, Guest, GuestLostError, number
 from kmodlab.lab import Lab
 from kmodlab.life_cycle import LifeCycle, ModuleUnderTest, StageError, in_tree_needs
 from kmodlab.results import Check, Stage, Verdict
@@ -31,6 +31,8 @@ from kmodlab.vm import Vm
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
+CONSOLE_MOST = 1 << 20
+"""Bytes of the console's end that are looked at when a target is lost."""
 ALIVE_LIMIT = 8
 """Seconds in which a target that is not lost answers a trivial command."""
 
@@ -193,7 +195,7 @@ class Worker:
     def tainted(self) -> int:
         """The taint before the next test: what the last look said."""
         if self._tainted is None:
-            self._tainted = int(self.guest.sh("cat /proc/sys/kernel/tainted").stdout)
+            self._tainted = number(self.guest.sh("cat /proc/sys/kernel/tainted").stdout)
         return self._tainted
 
     @tainted.setter
@@ -429,9 +431,7 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
         worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
     state = worker.target.state
     known = worker.guest.log.known(watch.mark)
-    console = (
-        worker.target.console.read_bytes()[watch.console :].decode(errors="replace") if worker.target.console.exists() else ""
-    )
+    console = tail(worker.target.console, CONSOLE_MOST, watch.console)
     findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
@@ -442,6 +442,8 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
         return cell.explain(Stage.LOAD, f"{faults[0].kind}: {faults[0].headline}")
     if state is None:
         return cell.explain(Stage.LOAD, f"the machine went down without a word: {symptom}")
+    if symptom.startswith(FLOODED):
+        return cell.explain(Stage.LOG, symptom)
     return cell.explain(Stage.LOAD, f"hang: {symptom}")
 
 
@@ -487,7 +489,7 @@ def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
 def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
     """Many loads of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
-    cpus = 1 if current.module.entry.one_cpu else int(worker.guest.sh("nproc").stdout)
+    cpus = 1 if current.module.entry.one_cpu else number(worker.guest.sh("nproc").stdout)
     return Stress(current.module, worker.lab.order.stress, cpus, current.checks)
 
 

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from qemu.qmp import ExecuteError, QMPClient
 from qemu.qmp.protocol import ConnectError
 
+from kmodlab import process
 from kmodlab.accelerator import accelerator, qemu_version
 from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
 from kmodlab.errors import LabError
@@ -32,6 +33,7 @@ from kmodlab.firmware import VARIABLES, Firmware
 from kmodlab.guest import Guest
 from kmodlab.images import BootImage, ssh_key
 from kmodlab.kernels import Kernel
+from kmodlab.process import Ended
 
 SAVE_LIMIT = 120.0
 """Seconds that writing a snapshot may take."""
@@ -157,13 +159,12 @@ class Vm:
         """The system that runs in it."""
         return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch, patience=self.kernel.vm_patience)
 
-    def ssh(self, *words: str, limit: float = 20) -> subprocess.CompletedProcess[str]:
+    def ssh(self, *words: str, limit: float = 20) -> Ended:
         """Run one command in the guest over a connection of its own."""
         return self._ssh(*APART, self.kernel.id, *words, limit=limit)
 
-    def _ssh(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
-        command = ["ssh", "-F", str(self.ssh_config), *words]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=limit)
+    def _ssh(self, *words: str, limit: float) -> Ended:
+        return process.run(["ssh", "-F", str(self.ssh_config), *words], seconds=limit)
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
         """Run QMP commands, in order, and return their answers."""
@@ -308,7 +309,7 @@ class Vm:
                 raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
             started = time.monotonic()
             try:
-                if self._ssh(*options, "-o", f"ConnectTimeout={seconds}", self.kernel.id, "true", limit=limit).returncode == 0:
+                if self._ssh(*options, "-o", f"ConnectTimeout={seconds}", self.kernel.id, "true", limit=limit).status == 0:
                     return True
             except subprocess.TimeoutExpired:
                 pass

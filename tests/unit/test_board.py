@@ -21,7 +21,10 @@ case "$*" in
 *boot_id*) cat "$BOARD/boot" ;;
 *sysrq-trigger*) echo "$*" >>"$BOARD/orders"; echo second >"$BOARD/boot" ;;
 *os-release*) cat "$BOARD/facts" ;;
-*python3*) while read -r order; do echo "[0, \\"$(head -n 1 "$BOARD/facts")\\", \\"\\"]"; done ;;
+*python3*) while read -r order; do
+    id=$(echo "$order" | sed 's/.*"id": \\([0-9]*\\).*/\\1/')
+    echo "[$id, 0, \\"$(head -n 1 "$BOARD/facts")\\", \\"\\"]"
+done ;;
 esac
 """
 CLIENT = """\

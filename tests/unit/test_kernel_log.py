@@ -10,6 +10,7 @@ from typing import IO
 
 import pytest
 
+from kmodlab import kernel_log
 from kmodlab.kernel_log import KERNEL, KernelLog, LogEnded, LogTimeout, parse_record
 
 
@@ -229,3 +230,27 @@ class TestCutRecords:
         log = KernelLog()
         log.feed(self.cut(2) + line(4, "after"))
         assert [gap.after for gap in log.gaps] == [2]
+
+
+def test_a_flood_is_kept_in_part_and_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_log, "MOST_RECORDS", 100)
+    log = KernelLog()
+    for number in range(30):
+        log.feed(b"6,%d,1,-;before\n" % number)
+    for number in range(30, 260):
+        log.feed(b"6,%d,1,-;flood\n" % number)
+    assert len(log.since(-1)) <= 100 and log.last_seq == 259 and log.taken == 260
+    assert [gap.reason for gap in log.gaps][-1] == "the log was flooded: no more than 100 records are kept"
+    later = [gap for gap in log.gaps if gap.after >= 255]
+    assert later == []  # who comes later did not flood it
+
+
+def test_a_line_without_end_is_not_kept() -> None:
+    log = KernelLog()
+    for _ in range(100):
+        log.feed(b"x" * 10_000)
+    assert len(log._rest) <= 70_000
+    assert log.gaps and "a line of more than 65536 bytes came" in log.gaps[0].reason
+    for _ in range(5000):
+        log.feed(b"rubbish\n")
+    assert len(log.gaps) <= 1000

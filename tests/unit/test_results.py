@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 from pathlib import Path
 
 import pytest
@@ -344,3 +345,25 @@ def test_what_is_recorded_can_be_asked_by_kernel(tmp_path: Path) -> None:
     run.record(K, "chardev", Stage.BUILD, Verdict.FAIL, "no")
     assert run.verdicts(K) == {"hello-1": {}, "chardev": {Stage.BUILD: Verdict.FAIL}, "syscall": {}}
     assert run.verdicts("6.1-armhf") == {}
+
+
+def test_no_log_of_a_run_drives_the_terminal_of_who_looks_at_it(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    run.record(K, "hello-1", Stage.BUILD, Verdict.FAIL, "x", log_text="\x1b[2J\x07red\r\n\x9b31m")
+    (run.folder / f"logs/{K}").mkdir(parents=True, exist_ok=True)
+    (run.folder / f"logs/{K}/console.log").write_bytes(b"\x1b]0;title\x07 plain \xc2\x9bx \xff\n")
+    (run.folder / "ansible.log").write_text("\x1b[31mred\n")
+    run.publish()
+    for log in (run.folder / "ansible.log", *run.folder.glob("logs/*/*.log")):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", log.read_text(errors="replace")), log
+    assert "\\x1b[2J\\x07red\n\\x9b31m" in (run.folder / f"logs/{K}/hello-1.log").read_text()
+    assert "\\x1b]0;title\\x07 plain" in (run.folder / f"logs/{K}/console.log").read_text()
+
+
+def test_a_checks_reason_is_one_line_and_bounded(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    run.record(
+        K, "hello-1", Stage.BUILD, Verdict.PASS, checks=[Check(name="w", verdict=Verdict.PASS, reason="\x1b[31m" + "x" * 5000)]
+    )
+    (check,) = cell_of(run, "hello-1").checks
+    assert len(check.reason) == 500 and "\x1b" not in check.reason
