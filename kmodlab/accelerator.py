@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import subprocess
@@ -11,24 +10,12 @@ from threading import Timer
 from typing import Literal
 
 from kmodlab.cache import cache_dir, digest, locked, write_aside
-from kmodlab.errors import LabError
 from kmodlab.images import BootImage
 from kmodlab.kernels import Kernel, native_arch
+from kmodlab.qemu import Handed, hold, qemu_version
 
 PROBE_LIMIT = 8.0
 """Seconds in which KVM must bring the kernel up to its init; it needs one or two."""
-
-
-@functools.cache
-def qemu_version(qemu: str) -> str:
-    """The first line of `qemu-system-... --version`."""
-    try:
-        answer = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as problem:
-        raise LabError(
-            f"{qemu} does not run on this machine; install it (Debian: qemu-system), or leave its kernels out"
-        ) from problem
-    return answer.stdout.splitlines()[0]
 
 
 def accelerator(kernel: Kernel, image: BootImage) -> Literal["kvm", "tcg"]:
@@ -52,19 +39,27 @@ def _processor() -> str:
 
 def _probe(kernel: Kernel, image: BootImage) -> bool:
     """Boot the kernel under KVM without a root: our initramfs says so on the console and powers off."""
-    command = [
-        *(kernel.vm_qemu, "-machine", kernel.vm_machine, "-accel", "kvm", "-cpu", "host", "-m", "256"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
-        *(
-            "-kernel",
-            str(image.kernel),
-            "-initrd",
-            str(image.initrd),
-            "-append",
-            f"console={kernel.vm_console} kmodlab.probe panic=-1",
-        ),
-    ]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
+    with Handed() as handed:
+        command = [
+            *(
+                *hold(kernel.vm_qemu, kernel.id, "kvm"),
+                "-machine",
+                kernel.vm_machine,
+                "-accel",
+                "kvm",
+                "-cpu",
+                "host",
+                "-m",
+                "256",
+            ),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
+            *("-kernel", handed.name(image.kernel), "-initrd", handed.name(image.initrd)),
+            *("-append", f"console={kernel.vm_console} kmodlab.probe panic=-1"),
+        ]
+        qemu = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=handed.files
+        )
+    with qemu:
         limit = Timer(PROBE_LIMIT, qemu.kill)
         limit.start()
         try:

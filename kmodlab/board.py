@@ -27,7 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from kmodlab import process
-from kmodlab.cache import REPOSITORY, write_aside
+from kmodlab.cache import REPOSITORY, ssh_quoted, write_aside
 from kmodlab.errors import LabError
 from kmodlab.guest import Guest, GuestLostError
 from kmodlab.inventory import hosts_of, validated
@@ -35,7 +35,7 @@ from kmodlab.kernels import Arch
 from kmodlab.place import Place
 from kmodlab.process import Ended
 from kmodlab.results import one_line
-from kmodlab.vm import runtime_dir
+from kmodlab.vm import CLOSED, runtime_dir
 from kmodlab.wiring import Wiring
 
 INVENTORY = REPOSITORY / "inventories/boards/hosts.yml"
@@ -259,18 +259,19 @@ class BoardTarget:
         options = {
             "User": board.ansible_user,
             "Port": board.ansible_port or "",
-            "IdentityFile": board.ansible_ssh_private_key_file,
+            "IdentityFile": board.ansible_ssh_private_key_file and ssh_quoted(Path(board.ansible_ssh_private_key_file)),
             "BatchMode": "yes",
             "ControlMaster": "auto",
-            "ControlPath": self.folder / "ssh",
+            "ControlPath": ssh_quoted(self.folder / "ssh"),
             "ControlPersist": "600",
             "ServerAliveInterval": "2",
             "ServerAliveCountMax": "3",
             "ConnectTimeout": "5",
             "LogLevel": "ERROR",
+            **CLOSED,
         }
         lines = [f"  {key} {value}" for key, value in options.items() if value]
-        includes = [f"Include {path}" for path in (Path(board.board_ssh_config).expanduser(), "/etc/ssh/ssh_config")]
+        includes = [f'Include "{path}"' for path in (Path(board.board_ssh_config).expanduser(), "/etc/ssh/ssh_config")]
         write_aside(self.ssh_config, "\n".join([f"Host {board.host}", *lines, "Match all", *includes, ""]))
         return self.ssh_config
 

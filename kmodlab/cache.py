@@ -138,6 +138,11 @@ def make_printable(path: Path) -> None:
     aside.replace(path)
 
 
+def ssh_quoted(path: Path) -> str:
+    """A path as a value in SSH's configuration, where a per cent sign begins a token."""
+    return '"{}"'.format(str(path).replace("%", "%%"))
+
+
 def regular_files(folder: Path, pattern: str) -> list[Path]:
     """The files below a stranger's folder whose names match, sorted; no link is followed, and none is among them."""
     found = (Path(place) / name for place, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))

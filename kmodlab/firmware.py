@@ -63,16 +63,18 @@ class Firmware:
         return digest(str(self.build), *(part for entry in self._entries() for part in entry))
 
     def arguments(self, folder: Path, saved: Path | None = None) -> list[str]:
-        """QEMU's arguments; writes the VM's own variable store into its folder, or takes a saved one. Raises LabError."""
+        """QEMU's arguments, where it runs in the folder; writes the VM's own variable store there, or takes a saved one. Raises
+        LabError.
+        """
         self.build.need()
         store = folder / VARIABLES
         if not saved:
             self._enrol(store)
-        elif saved != store:
+        else:
             shutil.copyfile(saved, store)
         return [
             *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={self.build.code}"),
-            *("-drive", f"if=pflash,format=raw,unit=1,file={store}"),
+            *("-drive", f"if=pflash,format=raw,unit=1,file={VARIABLES}"),
             *self.build.arguments,
         ]
 

@@ -45,7 +45,7 @@ class Machine(Protocol):
     """As much of an emulated machine as its chips need."""
 
     @property
-    def folder(self) -> Path: ...
+    def wires(self) -> Path: ...
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]: ...
 
@@ -234,7 +234,7 @@ class EmulatedDevice:
         self._label = label
         self._base = base_address(label)
         self._path, self._registers = find_device(machine, self._base)
-        self.qtest = Qtest(machine.folder / "qtest")
+        self.qtest = Qtest(machine.wires / "qtest")
         try:
             self.qtest.watch_outputs(self._path)
         except LabError:

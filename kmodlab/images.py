@@ -278,10 +278,11 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         base = ["--variant=custom", "--skip=check/empty", *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT)]
         _open_userland(_userland_root(resolved, kind), root)
     variables = folder / "vars.json"
-    variables.write_text(json.dumps(_role_variables(resolved, kind)))
+    variables.write_text(json.dumps({**_role_variables(resolved, kind), "ansible_host": str(root)}))
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
-    hook = f'ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg {ansible} -i "$1," -c kmodlab.lab.chroot {playbook} -e @{variables}'
+    provision = [str(ansible), "-i", "root,", "-c", "kmodlab.lab.chroot", str(playbook), "-e", f"@{variables}"]
+    hook = f"ANSIBLE_CONFIG={shlex.quote(f'{REPOSITORY}/ansible.cfg')} {shlex.join(provision)}"
     arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
     lists = shlex.quote(str(kernels.lists(resolved, arch)))
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodlab.errors import LabError
+from kmodlab.qemu import capped
 
 CLIENT = "labgrid-client"
 CLIENT_LIMIT = 60.0
@@ -47,7 +48,7 @@ class Place:
         """Add all that the board's console says from now on to a file, until the process is ended."""
         with file.open("ab") as output:
             return subprocess.Popen(
-                [_client(), "--place", self.name, "console", "--loop", "--listenonly"],
+                [*capped(), _client(), "--place", self.name, "console", "--loop", "--listenonly"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.DEVNULL,

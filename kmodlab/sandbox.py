@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +23,10 @@ import psutil
 from kmodlab import seccomp
 from kmodlab.cache import printable
 from kmodlab.errors import LabError
+from kmodlab.nobody import NOBODY, become_nobody, program
 
 WORK = Path("/mnt")
 """Where the one writable folder is inside a sandbox: a folder that every root has."""
-NOBODY = 61184
-"""Who root becomes outside: the first of the ids that systemd keeps for users that come and go, so that none has an account."""
 INSIDE = "1000"
 """The user's and group's number as the sandbox sees it."""
 STAGE = Path("/mnt")
@@ -143,7 +141,7 @@ def run(
         ]
         # By a file: what is on bubblewrap's command line can be read inside.
         os.pwrite(given.arguments, "".join(f"{word}\0" for word in arguments).encode(errors="surrogateescape"), 0)
-        inner = [_program("bwrap"), "--args", str(given.arguments), "--", *_limited(limits), *command]
+        inner = [program("bwrap", "bubblewrap"), "--args", str(given.arguments), "--", *_limited(limits), *command]
         answer = _watched([*outer, *inner], given, limits, work)
         told = re.search(rb'"exit-code": (\d+)', os.pread(given.status, 1 << 16, 0))
     if answer.overrun or told:
@@ -207,9 +205,17 @@ def _staged(paths: Sequence[Path], given: _Given) -> tuple[list[str], dict[Path,
         return [], {path: str(path) for path in paths}
     seen = {path: f"{STAGE}/{number}" for number, path in enumerate(paths)}
     shown = _words("--bind", ((str(path), name) for path, name in seen.items()))
-    stage = [_program("bwrap"), *DYING, "--json-status-fd", str(given.first), "--unshare-pid", "--dev-bind", "/", "/"]
-    become = [_program("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
-    return [*stage, "--tmpfs", str(STAGE), *shown, *become], seen
+    stage = [
+        program("bwrap", "bubblewrap"),
+        *DYING,
+        "--json-status-fd",
+        str(given.first),
+        "--unshare-pid",
+        "--dev-bind",
+        "/",
+        "/",
+    ]
+    return [*stage, "--tmpfs", str(STAGE), *shown, *become_nobody()], seen
 
 
 def _limited(limits: Limits) -> list[str]:
@@ -221,14 +227,6 @@ def _limited(limits: Limits) -> list[str]:
         *("prlimit", f"--nproc={2 * limits.processes}", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0"),
         *(f"--cpu={max(1, round(limits.seconds))}", "--nofile=4096", "--msgqueue=0", "--memlock=65536", "--"),
     ]
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
-        package = {"bwrap": "bubblewrap", "setpriv": "util-linux"}[name]
-        raise LabError(f"{name} is missing: install the package {package}; other people's code is never run outside a sandbox")
-    return found
 
 
 def _watched(command: list[str], given: _Given, limits: Limits, work: Path | None) -> Answer:

@@ -10,8 +10,8 @@ import asyncio
 import math
 import os
 import re
-import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -22,27 +22,43 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from qemu.qmp import ExecuteError, QMPClient
-from qemu.qmp.protocol import ConnectError
+from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from kmodlab import process
-from kmodlab.accelerator import accelerator, qemu_version
-from kmodlab.cache import cache_dir, digest, filled, locked, remove_tree, write_aside
+from kmodlab.accelerator import accelerator
+from kmodlab.cache import cache_dir, digest, filled, locked, read_regular, remove_tree, ssh_quoted, tail, write_aside
 from kmodlab.errors import LabError
 from kmodlab.firmware import VARIABLES, Firmware
 from kmodlab.guest import Guest
 from kmodlab.images import BootImage, ssh_key
 from kmodlab.kernels import Kernel
 from kmodlab.process import Ended
+from kmodlab.qemu import Handed, hold, qemu_path, qemu_version, start
+from kmodlab.results import one_line
 
 SAVE_LIMIT = 120.0
 """Seconds that writing a snapshot may take."""
+QMP_LIMIT = 30.0
+"""Seconds in which QEMU must have answered everything else."""
+START_LIMIT = 60.0
+"""Seconds in which QEMU must be there."""
+VARIABLES_MOST = 16 << 20
+"""Bytes of a firmware's variables."""
 RESTORE_LIMIT = 60.0
 """Seconds until a restored VM must answer."""
 CMDLINE = "quiet norandmaps log_buf_len=4M panic=-1 sysctl.kernel.hung_task_timeout_secs=15"
 """A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
 exits with it: a dead guest is seen at once, its console kept. Programs always lie at the same addresses: an emulating QEMU finds
 again what it has translated, and starting one costs a quarter of what it would (9 ms of the processor's time, not 40)."""
+CLOSED = {
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+    "Tunnel": "no",
+    "PermitLocalCommand": "no",
+}
+"""Of SSH's settings, those that would give a machine under test something of ours, or have it reach something."""
+STATE = "state.zst"
 BOOTED = "booted.json"
 """In a snapshot: the state of the VM that it was taken of."""
 FIRST_TRY = 2
@@ -95,6 +111,11 @@ class Vm:
         return self.folder / "ssh_config"
 
     @property
+    def wires(self) -> Path:
+        """The folder of QEMU's sockets and of the firmware's variables: QEMU's own, so what is there may be a stranger's."""
+        return self.folder / "qemu"
+
+    @property
     def state(self) -> VmState | None:
         """None when it is not running."""
         return state_in(self.folder)
@@ -134,8 +155,10 @@ class Vm:
         waits for what comes up, and no snapshot is used or taken.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        store = self.folder / VARIABLES
-        return self._launch(restored=False, variables=store if store.exists() else None)
+        last, kept = self.wires / VARIABLES, self.folder / VARIABLES
+        if last.exists():
+            write_aside(kept, read_regular(last, VARIABLES_MOST))
+        return self._launch(restored=False, variables=kept if kept.exists() else None)
 
     def await_ready(self) -> None:
         """Wait until the system in it answers."""
@@ -178,19 +201,21 @@ class Vm:
     def _with_qmp(self, work: Callable[[QMPClient], Awaitable[Any]]) -> Any:
         async def session() -> Any:
             client = QMPClient(self.kernel.id)
-            await client.connect(str(self.folder / "qmp"))
+            await client.connect(str(self.wires / "qmp"))
             try:
                 return await work(client)
             finally:
                 await client.disconnect()
 
         try:
-            return asyncio.run(session())
-        except (ConnectError, ExecuteError, EOFError, OSError) as problem:
+            return asyncio.run(asyncio.wait_for(session(), SAVE_LIMIT + QMP_LIMIT))
+        except TimeoutError as problem:
+            raise LabError(f"VM {self.kernel.id}: QEMU does not answer; its console is {self.console}") from problem
+        except (QMPError, EOFError, OSError) as problem:
             raise LabError(f"VM {self.kernel.id}: QMP: {problem}; its console is {self.console}") from problem
 
-    def _arguments(self) -> list[str]:
-        """QEMU's arguments that are the same for a boot and for a restore; they are part of the snapshot's key."""
+    def _arguments(self, named: Callable[[Path], str] = str) -> list[str]:
+        """QEMU's arguments that are the same for a boot and for a restore; with paths as they are, part of the snapshot's key."""
         kernel = self.kernel
         accel = accelerator(kernel, self.image)
         # TCG keeps as much translated code as it may: 128 MiB holds what a guest uses, and leaves its process small.
@@ -200,37 +225,39 @@ class Vm:
             *("-machine", kernel.vm_machine, "-accel", accel_argument, "-cpu", "host" if accel == "kvm" else kernel.vm_cpu),
             *("-smp", str(kernel.vm_cpus), "-m", str(kernel.vm_memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-drive", f"if=none,id=root,file={self.image.root},format=raw,{writes}"),
+            *("-drive", f"if=none,id=root,file={named(self.image.root)},format=raw,{writes}"),
             *(word for device in kernel.vm_devices for word in ("-device", device)),
             *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
-            *self._starter(),  # after the root, which is to be the first disk
+            *self._starter(named),  # after the root, which is to be the first disk
         ]
 
-    def _starter(self) -> list[str]:
+    def _starter(self, named: Callable[[Path], str]) -> list[str]:
         """What starts the kernel: a disk with its boot loader, or QEMU."""
         if self.loader:
-            drive = f"if=none,id=loader,format=raw,readonly=on,file=fat:{self.loader}"
+            drive = f"if=none,id=loader,format=raw,readonly=on,file=fat:{named(self.loader)}"
             return ["-drive", drive, "-device", "virtio-blk-pci,drive=loader,bootindex=0"]
-        board = ["-dtb", str(self.image.dtb)] if self.kernel.vm_dtb else []
-        return ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", self.cmdline, *board]
+        board = ["-dtb", named(self.image.dtb)] if self.kernel.vm_dtb else []
+        return ["-kernel", named(self.image.kernel), "-initrd", named(self.image.initrd), "-append", self.cmdline, *board]
 
     @property
     def cmdline(self) -> str:
         """The kernel's command line."""
         return f"console={self.kernel.vm_console} {CMDLINE} {self.kernel.vm_cmdline}".rstrip()
 
-    def _runtime_arguments(self) -> list[str]:
+    def _runtime_arguments(self, console: int) -> list[str]:
         """Arguments that name this run's own files and ports. The guest can be reached on loopback, and reaches nothing.
 
-        Through the socket `qtest` a test drives and watches the machine's wires from outside (QEMU's qtest line protocol).
+        QEMU runs in its folder `wires`. Through the socket `qtest` there a test drives and watches the machine's wires from
+        outside (QEMU's qtest line protocol).
         """
         unused = ("-serial", "null") * self.kernel.vm_serial
         return [
+            *("-name", f"guest={_escaped(self.folder)}"),  # by which its process is known again
             *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-chardev", f"file,id=console,path={self.console},append=on", *unused, "-serial", "chardev:console"),
-            *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
-            *("-qtest", f"unix:{self.folder}/qtest,server=on,wait=off", "-qtest-log", "/dev/null"),
-            *("-pidfile", str(self.folder / "pid"), "-daemonize"),
+            *("-add-fd", f"fd={console},set=1", "-chardev", "file,id=console,path=/dev/fdset/1,append=on"),
+            *(*unused, "-serial", "chardev:console"),
+            *("-qmp", "unix:qmp,server=on,wait=off"),
+            *("-qtest", "unix:qtest,server=on,wait=off", "-qtest-log", "/dev/null"),
         ]
 
     def _snapshot(self) -> Path:
@@ -242,22 +269,43 @@ class Vm:
         )
         return cache_dir() / "snapshots" / f"{self.kernel.id}-{key}"
 
-    def _launch(self, *, restored: bool, extra: tuple[str, ...] = (), variables: Path | None = None) -> VmState:
-        qemu = emulated_by(self.kernel)
-        flash = self.firmware.arguments(self.folder, variables) if self.firmware else []
-        command = [qemu, *self._arguments(), *flash, *self._runtime_arguments(), *extra]
-        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-        if answer.returncode:
-            raise LabError(f"VM {self.kernel.id}: QEMU does not start: {answer.stderr.strip().splitlines()[-1:] or ['no word']}")
-        pid = int((self.folder / "pid").read_text())
-        try:
+    def _launch(self, *, restored: bool, incoming: int | None = None, variables: Path | None = None) -> VmState:
+        remove_tree(self.wires)
+        self.wires.mkdir(mode=0o700)
+        flash = self.firmware.arguments(self.wires, variables) if self.firmware else []
+        accel = accelerator(self.kernel, self.image)
+        with Handed() as handed, self.console.open("ab") as console, (self.folder / "qemu.log").open("w+b") as said:
+            command = [
+                *hold(self.kernel.vm_qemu, self.kernel.id, accel),
+                *self._arguments(handed.name),
+                *flash,
+                *self._runtime_arguments(console.fileno()),
+                *(("-incoming", f"fd:{incoming}") if incoming is not None else ()),
+            ]
+            inherited = [*handed.files, console.fileno(), *([incoming] if incoming is not None else [])]
+            process = start(command, self.wires, said, inherited)
+        with self._killed_on_error(process):
+            _await(
+                lambda: (self.wires / "qmp").exists() or process.poll() is not None,
+                START_LIMIT,
+                f"VM {self.kernel.id}: QEMU does not begin",
+            )
+            if process.poll() is not None:
+                last = one_line(tail(self.folder / "qemu.log", 4096).strip().rpartition("\n")[2])
+                raise LabError(f"VM {self.kernel.id}: QEMU does not start: {last or 'no word'}")
             port = self._ssh_port()
-        except BaseException:
-            _end(pid, self.folder)
-            raise
-        state = VmState(pid=pid, port=port, accel=accelerator(self.kernel, self.image), restored=restored)
+        state = VmState(pid=process.pid, port=port, accel=accel, restored=restored)
         self._write_ssh_files(state.port)
         return self._note(state)
+
+    @contextmanager
+    def _killed_on_error(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
     def _note(self, state: VmState, **news: float) -> VmState:
         state = state.model_copy(update=news)
@@ -279,18 +327,19 @@ class Vm:
             "HostName": "127.0.0.1",
             "Port": port,
             "User": "root",
-            "IdentityFile": ssh_key(),
+            "IdentityFile": ssh_quoted(ssh_key()),
             "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": known,
+            "UserKnownHostsFile": ssh_quoted(known),
             "StrictHostKeyChecking": "yes",
             "HostKeyAlgorithms": "ssh-ed25519",
             "ControlMaster": "auto",
-            "ControlPath": self.folder / "ssh",
+            "ControlPath": ssh_quoted(self.folder / "ssh"),
             "ControlPersist": "600",
             "ServerAliveInterval": "2",
             "ServerAliveCountMax": math.ceil(3 * self.kernel.vm_patience),
             "ConnectTimeout": math.ceil(5 * self.kernel.vm_patience),
             "LogLevel": "ERROR",
+            **CLOSED,
         }
         lines = "".join(f"  {key} {value}\n" for key, value in options.items())
         write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
@@ -328,21 +377,20 @@ class Vm:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
         with suppress(_UnsavableError), filled(snapshot) as folder:
             write_aside(folder / BOOTED, state.model_dump_json())
-            self._with_qmp(lambda client: _migrate(client, f"exec:zstd -q -1 > {folder}/state.zst"))
+            with _packing(folder / STATE) as writer:
+                self._with_qmp(lambda client: _migrate(client, writer))
             if self.firmware:
-                shutil.copyfile(self.folder / VARIABLES, folder / VARIABLES)
+                (folder / VARIABLES).write_bytes(read_regular(self.wires / VARIABLES, VARIABLES_MOST))
 
     def _restore(self, snapshot: Path) -> VmState:
         variables = snapshot / VARIABLES
         booted = VmState.model_validate_json((snapshot / BOOTED).read_text())
         started = time.monotonic()
-        state = self._launch(
-            restored=True,
-            extra=("-incoming", f"exec:zstd -q -dc {snapshot}/state.zst"),
-            variables=variables if variables.exists() else None,
-        )
+        with _unpacking(snapshot / STATE) as reader:
+            state = self._launch(restored=True, incoming=reader, variables=variables if variables.exists() else None)
+            with self._stopped_on_error():
+                self._with_qmp(_resume)
         with self._stopped_on_error():
-            self._with_qmp(_resume)
             self._await_ssh(RESTORE_LIMIT * self.kernel.vm_patience)
         return self._note(state, seconds=time.monotonic() - started, boot_seconds=booted.boot_seconds)
 
@@ -359,10 +407,45 @@ class _UnsavableError(Exception):
     """QEMU knows that it cannot save this machine: its model has a device without that ability."""
 
 
-async def _migrate(client: QMPClient, uri: str) -> None:
+@contextmanager
+def _packing(path: Path) -> Iterator[int]:
+    """The end of a pipe for a snapshot to be written to; it is in the file, all of it, when the block ends without an error."""
+    reader, writer = os.pipe()
+    with path.open("wb") as file, subprocess.Popen(["zstd", "-q", "-1", "-c"], stdin=reader, stdout=file) as zstd:
+        os.close(reader)
+        try:
+            yield writer
+        except BaseException:
+            zstd.kill()
+            raise
+        finally:
+            os.close(writer)
+        if zstd.wait(SAVE_LIMIT):
+            raise LabError(f"a snapshot could not be written to {path}: is the disk full? see `df {cache_dir()}`")
+
+
+@contextmanager
+def _unpacking(path: Path) -> Iterator[int]:
+    """The end of a pipe from which a snapshot is to be read."""
+    reader, writer = os.pipe()
+    try:
+        with path.open("rb") as file, subprocess.Popen(["zstd", "-q", "-dc"], stdin=file, stdout=writer) as zstd:
+            os.close(writer)
+            try:
+                yield reader
+            finally:
+                zstd.kill()
+    finally:
+        os.close(reader)
+
+
+async def _migrate(client: QMPClient, writer: int) -> None:
+    """Save the machine's state to a pipe of ours, which QEMU gets as a descriptor: it may start no program."""
     await client.execute("stop")
     try:
-        await client.execute("migrate", {"uri": uri})
+        client.send_fd_scm(writer)
+        await client.execute("getfd", {"fdname": "snapshot"})
+        await client.execute("migrate", {"uri": "fd:snapshot"})
     except ExecuteError as problem:
         raise _UnsavableError(str(problem)) from problem
     else:
@@ -397,21 +480,24 @@ async def _migration_end(client: QMPClient, what: str) -> None:
 
 def emulated_by(kernel: Kernel) -> str:
     """The path of the QEMU that a kernel's machine needs. LabError where this machine does not have it."""
-    qemu = shutil.which(kernel.vm_qemu)
-    if not qemu:
-        raise LabError(
-            f"kernel {kernel.id}: no {kernel.vm_qemu} on this machine; run `make setup`, install it, or leave the kernel out"
-        )
-    return qemu
+    return qemu_path(kernel.vm_qemu, kernel.id)
 
 
 def runtime_dir() -> Path:
-    """A short folder for the sockets of VMs: this user's own, and this cache's, because a run's lock is in the cache."""
+    """A short folder for the sockets of VMs: this user's own, and this cache's, because a run's lock is in the cache.
+
+    LabError where something else has its name: in a folder that all may write to, anybody can put a link there.
+    """
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     folder = base / f"kmodlab-{os.getuid()}-{digest(str(cache_dir()), length=6)}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.getuid():
-        raise LabError(f"{folder} belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError as problem:
+        raise LabError(f"cannot make {folder}: {problem.strerror}; set XDG_RUNTIME_DIR to a folder of yours") from problem
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise LabError(f"{folder} is not a folder of yours alone; remove it, or set XDG_RUNTIME_DIR to a folder of yours")
     return folder
 
 
@@ -429,7 +515,7 @@ def stop_in(folder: Path) -> bool:
     state = state_in(folder)
     if state:
         _end(state.pid, folder)
-    for name in ("vm.json", "qmp", "qtest", "ssh"):
+    for name in ("vm.json", "qemu/qmp", "qemu/qtest", "ssh"):
         (folder / name).unlink(missing_ok=True)
     return state is not None
 
@@ -438,21 +524,27 @@ def stop_all() -> int:
     """End every VM of this user's that a run has started and not stopped; how many there were."""
     stopped = sum(stop_in(state.parent) for state in runtime_dir().glob("*/*/vm.json"))
     for run in runtime_dir().iterdir():
-        shutil.rmtree(run, ignore_errors=True)
+        remove_tree(run)
     return stopped
 
 
 def _end(pid: int, folder: Path) -> None:
-    os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
     _await(lambda: not _is_ours(pid, folder), 10, f"QEMU {pid} does not end")
 
 
 def _is_ours(pid: int, folder: Path) -> bool:
     """Is this process still the QEMU that we started there? Process numbers are used again."""
     try:
-        return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _escaped(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def _escaped(path: Path) -> str:
+    """A path as a value among QEMU's options."""
+    return str(path).replace(",", ",,")
 
 
 def _await(done: Callable[[], bool], limit: float, message: str, *, pause: float = 0.01) -> None:

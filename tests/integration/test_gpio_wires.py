@@ -26,12 +26,12 @@ from kmodlab.qtest import Qtest
 class Paused:
     """A machine that is there, and does nothing."""
 
-    folder: Path
+    wires: Path
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
         async def session() -> list[Any]:
             client = QMPClient("paused")
-            await client.connect(str(self.folder / "qmp"))
+            await client.connect(str(self.wires / "qmp"))
             try:
                 return [await client.execute(name, arguments) for name, arguments in calls]
             finally:
@@ -168,7 +168,7 @@ def test_a_chip_that_the_board_has_not_is_said(board: Board, machine: Paused) ->
 
 
 def test_a_machine_that_ends_is_the_labs_error(board: Board, machine: Paused, chip: EmulatedDevice) -> None:
-    threading.Timer(0.5, kill, [machine.folder]).start()
+    threading.Timer(0.5, kill, [machine.wires]).start()
     with pytest.raises(LabError, match=r"qtest socket .* is gone, at '.*': the VM ended"):
         chip.output_after(2, 1, 30)
     with pytest.raises(LabError, match=r"qtest socket .* is gone"):

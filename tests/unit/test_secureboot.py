@@ -87,9 +87,6 @@ def test_ordinary_firmware_knows_the_labs_key_and_refuses_nothing(kernel: Kernel
 @needs_ovmf
 def test_variables_of_an_earlier_boot_are_kept(tmp_path: Path) -> None:
     made = Firmware(BUILD)
-    (tmp_path / firmware.VARIABLES).write_text("of the last boot")
-    made.arguments(tmp_path, tmp_path / firmware.VARIABLES)
-    assert (tmp_path / firmware.VARIABLES).read_text() == "of the last boot"
     (tmp_path / "snapshot").write_text("of a snapshot")
     made.arguments(tmp_path, tmp_path / "snapshot")
     assert (tmp_path / firmware.VARIABLES).read_text() == "of a snapshot"

@@ -18,7 +18,7 @@ def _emulating(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arguments(kernel: str) -> str:
     vm = Vm(load_inventory()[kernel], BootImage(Path("/image")), Path("/run/vm"), Path("/console"))
-    return " ".join([*vm._arguments(), *vm._runtime_arguments()])
+    return " ".join([*vm._arguments(), *vm._runtime_arguments(7)])
 
 
 def test_a_plain_machine_has_its_root_and_its_network_on_pci() -> None:
@@ -45,7 +45,7 @@ def test_a_board_is_data() -> None:
 @pytest.mark.parametrize("kernel", ["6.12-x86_64", "6.12-arm64", "6.12-sabrelite-armhf"])
 def test_every_machines_wires_can_be_reached_and_nothing_but_loopback_reaches_it(kernel: str) -> None:
     words = arguments(kernel)
-    assert "-qtest unix:/run/vm/qtest,server=on,wait=off -qtest-log /dev/null" in words
+    assert "-qtest unix:qtest,server=on,wait=off -qtest-log /dev/null" in words
     assert "restrict=on,hostfwd=tcp:127.0.0.1:0-:22" in words
 
 

@@ -86,7 +86,7 @@ ADDRESSES = {
 class Machine:
     """QEMU's object tree, as qom-list and qom-get tell it."""
 
-    folder = Path("/none")
+    wires = Path("/none")
 
     def qmp(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
         def one(name: str, arguments: dict[str, Any]) -> Any:
