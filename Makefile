@@ -13,7 +13,7 @@ run := .venv/bin/
 modules := $(or $(MODULES),examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit integration molecule nightly bench report clean distclean
+.PHONY: help setup matrix test lint unit integration molecule nightly lock bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -49,6 +49,12 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; \
 	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
+
+lock:  ## make requirements.lock of requirements.txt: exact versions and hashes, for every Python from 3.11 on
+	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	UV_DEFAULT_INDEX="$$(.cache/lock/bin/pip config get global.index-url 2>/dev/null)" \
+	SSL_CERT_FILE="$$(.cache/lock/bin/pip config get global.cert 2>/dev/null)" .cache/lock/bin/uv pip compile --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock requirements.txt
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(modules)"

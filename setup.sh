@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 
 # What each command needs beyond a minimal Debian: QEMU and its firmware, image makers (for other architectures, too), the sandbox, module tools.
-packages="arch-test bubblewrap cpio debian-archive-keyring erofs-utils kmod make mmdebstrap openssh-client ovmf python3-venv
+packages="arch-test bubblewrap cpio debian-archive-keyring erofs-utils kmod libseccomp2 make mmdebstrap openssh-client ovmf python3-venv
 qemu-system-arm qemu-system-x86 qemu-user-static sbsigntool zstd"
 
 fail() {
@@ -42,12 +42,14 @@ python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 	fail "$python is older than 3.11; set PYTHON to a newer one, as in: make PYTHON=python3.12 matrix"
 
-want=$(cat requirements.txt pyproject.toml setup.sh | sha256sum)
+want=$(cat requirements.lock pyproject.toml setup.sh | sha256sum)
 if [ "$(cat .venv/ready 2>/dev/null || true)" != "$want" ]; then
 	echo "kmodlab: making the virtual environment .venv" >&2
 	[ -x .venv/bin/python ] || "$python" -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable . >.venv/pip.log 2>&1 ||
-		fail "pip could not install requirements.txt: $(grep -h '^ERROR' .venv/pip.log | tail -n 1); see .venv/pip.log, check the network"
+	pip=".venv/bin/python -m pip install --quiet --disable-pip-version-check"
+	# Nothing is taken whose hash is not in the lock: not from a mirror, and not from PyPI.
+	{ $pip --require-hashes --requirement requirements.lock && $pip --no-deps --no-build-isolation --editable .; } >.venv/pip.log 2>&1 ||
+		fail "pip could not install requirements.lock: $(grep -h '^ERROR' .venv/pip.log | tail -n 1); see .venv/pip.log, check the network"
 	echo "$want" >.venv/ready
 fi
 

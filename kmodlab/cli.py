@@ -50,6 +50,7 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Prove that Linux kernel modules build, sign, load, work and unload on every kernel you care about."""
+    keys.hide_passphrase()
 
 
 @main.command()

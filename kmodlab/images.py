@@ -22,7 +22,7 @@ from typing import Literal
 from kmodlab import emulator, initrd, kernels, source_kernel, userland
 from kmodlab.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.errors import LabError
-from kmodlab.kernels import DEBIAN_ARCH, Kernel, Resolved, apt_settings, load_inventory, native_arch
+from kmodlab.kernels import DEBIAN_ARCH, SECURE, Kernel, Resolved, apt_settings, load_inventory, native_arch
 
 Kind = Literal["userland", "build", "boot", "machine", "source"]
 """A machine is an ordinary host, to try the roles for real machines on: it boots, its packages are all installed, and it holds
@@ -296,7 +296,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         # Nobody is asked anything, so no package is searched for questions: with an emulated root that is a minute.
         "--aptopt=#clear DPkg::Pre-Install-Pkgs",
         '--aptopt=Acquire::Retries "3"',
-        *(f"--aptopt={setting}" for setting in apt_settings()),
+        *(f"--aptopt={setting}" for setting in (*apt_settings(), *SECURE)),
         # What was fetched to resolve the kernel is not fetched and unpacked again where the archive says that it is still so.
         f'--setup-hook=cp --archive {lists}/. "$1/var/lib/apt/lists"',
         "--dpkgopt=force-unsafe-io",

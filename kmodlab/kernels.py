@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,14 @@ DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
 GNU = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm-linux-gnueabihf"}
 """What compilers call an architecture."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SECURE = tuple(
+    f'{name} "false";'
+    for name in (
+        *("Acquire::AllowInsecureRepositories", "Acquire::AllowWeakRepositories"),
+        *("Acquire::AllowDowngradeToInsecureRepositories", "APT::Get::AllowUnauthenticated"),
+    )
+)
+"""apt's own switches for taking what nobody signed: off, whatever this machine says."""
 FRESH_SECONDS = 6 * 3600
 """How long an answer of the archive is believed; REFRESH=1 asks again."""
 
@@ -200,14 +209,19 @@ def mirrors() -> tuple[str, str]:
     return main, (security or f"{main.removesuffix('/debian')}/debian-security").rstrip("/")
 
 
-def apt_settings() -> list[str]:
-    """What this machine's own apt is told of its archive's reach and dates, as `apt-config dump` prints it: roots need it, too.
+@cache
+def apt_settings() -> tuple[str, ...]:
+    """What this machine's own apt is told of its archive's reach and dates, as `apt-config dump` prints it: the lab's and roots'
+    need it, too. Nothing else of it is heeded.
 
     A mirror that stands still, as a snapshot behind a registry does, has signatures whose time has run out.
     """
-    wanted = ("Acquire::Check-Valid-Until ", "Acquire::Check-Date ", "Acquire::http::Proxy", "Acquire::https::Proxy")
+    wanted = (
+        *("Acquire::Check-Valid-Until ", "Acquire::Check-Date "),
+        *("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CaInfo "),
+    )
     answer = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    return [line for line in answer.stdout.splitlines() if line.startswith(wanted)]
+    return tuple(line for line in answer.stdout.splitlines() if line.startswith(wanted))
 
 
 def _apt_mirror(label: str) -> str | None:
@@ -347,7 +361,7 @@ class _Apt:
 
     def __init__(self, arch: str, lines: tuple[str, ...]) -> None:
         self.folder = cache_dir() / "apt" / digest(arch, *lines)
-        for part in ("state/lists/partial", "cache/archives/partial"):
+        for part in ("state/lists/partial", "cache/archives/partial", "none"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         write_aside(self.folder / "sources.list", "".join(f"{line}\n" for line in lines))
         settings = {
@@ -356,7 +370,13 @@ class _Apt:
             "Dir::Cache": self.folder / "cache",
             "Dir::Etc::sourcelist": self.folder / "sources.list",
             "Dir::Etc::sourceparts": "-",
+            "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "-",
+            # This file is read before the machine's own settings, which would outweigh it: so they are not read.
+            "Dir::Etc::main": "/dev/null",
+            "Dir::Etc::parts": self.folder / "none",
+            "Dir::Etc::trusted": "/dev/null",
+            "Dir::Etc::trustedparts": self.folder / "none",
             "APT::Architecture": arch,
             "APT::Architectures::": arch,
             "Acquire::Languages": "none",
@@ -364,7 +384,8 @@ class _Apt:
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
         }
         conf = "".join(f'{key} "{value}";\n' for key, value in settings.items())
-        write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}")
+        own = "".join(f"{line}\n" for line in (*apt_settings(), *SECURE))
+        write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}{own}")
 
     def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}

@@ -1,9 +1,15 @@
-"""The key that modules are signed with: made by the lab once, outside the repository, or brought by a user."""
+"""The keys that modules are signed with: made by the lab, outside the repository, or brought by a user.
+
+There are two of the lab's own. What `make matrix` builds, whoever wrote it, is signed with one that lies in the cache and that no
+machine but the lab's VMs is ever asked to trust. The other is for real machines; the matrix does not use it.
+"""
 
 from __future__ import annotations
 
 import datetime
 import os
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock, Timeout
 
-from kmodlab.cache import filled, write_aside
+from kmodlab.cache import cache_dir, filled, write_aside
 from kmodlab.errors import LabError
 from kmodlab.pkcs11 import SCHEME, TokenKey
 
@@ -24,6 +30,10 @@ Algorithm = Literal["rsa-3072", "rsa-2048", "ecdsa-p384"]
 """Debian's 5.10 and 6.1 know no ECDSA, so the lab takes RSA; some firmware takes no more than 2048 bits."""
 MODULE_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.2312.16.1.2")
 """Extended key usage "kernel modules": shim starts no boot loader or kernel that such a key signed."""
+EARLIER = "rsa-3072"
+"""The folder of the one key that version 0.1.0 made for everything."""
+PASSPHRASE = "KMODLAB_SIGNING_PASSPHRASE"  # noqa: S105 - a variable's name
+PASSPHRASE_FILE = f"{PASSPHRASE}_FILE"
 YEARS = 10
 WARN_DAYS = 30
 LOCK_SECONDS = 60.0
@@ -49,26 +59,76 @@ def config_dir() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kmodlab"
 
 
-def chosen_key(config: Path | None = None) -> SigningKey:
-    """The key of this run: the user's, where KMODLAB_SIGNING_KEY and _CERTIFICATE name one, else the lab's.
+def chosen_key(home: Path | None = None) -> SigningKey:
+    """The key of a run: the user's, where the environment names one, else the lab's throwaway key. LabError for a bad one."""
+    return named_key() or lab_key(home)
 
-    KMODLAB_SIGNING_KEY may be a pkcs11: URI. KMODLAB_SIGNING_PASSPHRASE opens an encrypted private key, or is the token's PIN.
-    Raises LabError for a key that will not do.
+
+def machines_key(config: Path | None = None) -> SigningKey:
+    """The key for real machines: the user's, where the environment names one, else the lab's for that. LabError as above."""
+    return named_key(config) or enrolled_key(config)
+
+
+def named_key(config: Path | None = None) -> SigningKey | None:
+    """The key that KMODLAB_SIGNING_KEY and KMODLAB_SIGNING_CERTIFICATE name, if they do; the former may be a pkcs11: URI.
+
+    Its passphrase, or the token's PIN, is in the file that KMODLAB_SIGNING_PASSPHRASE_FILE names, or in
+    KMODLAB_SIGNING_PASSPHRASE. Raises LabError for a key that will not do.
     """
     private, certificate = (os.environ.get(f"KMODLAB_SIGNING_{part}") for part in ("KEY", "CERTIFICATE"))
     if not private and not certificate:
-        return lab_key(config)
+        return None
     if not private or not certificate:
         raise LabError("KMODLAB_SIGNING_KEY and KMODLAB_SIGNING_CERTIFICATE belong together: set both, or neither")
-    return users_key(private, Path(certificate), os.environ.get("KMODLAB_SIGNING_PASSPHRASE"), config)
+    return users_key(private, Path(certificate), _passphrase(), config)
 
 
-def lab_key(config: Path | None = None, algorithm: Algorithm = "rsa-3072") -> SigningKey:
-    """The lab's own key, made when there is none; a second maker waits for the first.
+def _passphrase() -> str | None:
+    path = os.environ.get(PASSPHRASE_FILE)
+    if not path:
+        return os.environ.get(PASSPHRASE)
+    try:
+        found = Path(path).stat()
+        if stat.S_ISREG(found.st_mode) and found.st_mode & GROUP_AND_OTHERS:
+            raise LabError(f"{PASSPHRASE_FILE}: {path} can be read by others: chmod 600 {path}")
+        return Path(path).read_text().removesuffix("\n")
+    except OSError as problem:
+        raise LabError(f"{PASSPHRASE_FILE}: {path}: {problem.strerror}") from problem
+
+
+def hide_passphrase() -> None:
+    """Take a passphrase out of the environment, which every process that is started from here would get, and put it into a file
+    in memory. What a process was started with can be read as long as it lives: so this one begins anew, with the same arguments.
+    """
+    path = os.environ.get(PASSPHRASE_FILE)
+    if PASSPHRASE not in os.environ and (not path or Path(path).is_file()):
+        return
+    word = _passphrase() or ""  # a pipe's can be read once only
+    os.environ.pop(PASSPHRASE, None)
+    file = os.memfd_create("passphrase")
+    os.fchmod(file, 0o600)
+    os.write(file, word.encode())
+    os.set_inheritable(file, True)
+    os.environ[PASSPHRASE_FILE] = f"/proc/{os.getpid()}/fd/{file}"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - there is no shell
+
+
+def lab_key(home: Path | None = None, algorithm: Algorithm = "rsa-3072") -> SigningKey:
+    """The throwaway key that the lab signs with what it is given, and that only its own VMs trust; made when there is none, in
+    the cache (or another home). A second maker waits for the first.
 
     Raises LabError where the folder is incomplete or its certificate has expired.
     """
-    return _own_key(config, algorithm, algorithm, "module", [ExtendedKeyUsageOID.CODE_SIGNING, MODULE_SIGNING])
+    return _own_key(home or cache_dir(), algorithm, algorithm, "matrix", [ExtendedKeyUsageOID.CODE_SIGNING, MODULE_SIGNING])
+
+
+def enrolled_key(config: Path | None = None) -> SigningKey:
+    """The lab's key that real machines are asked to trust, made when there is none. Where an earlier version of the lab has made
+    its one key for everything, machines may trust that already: it is this one then.
+    """
+    earlier = (config or config_dir()) / "keys" / EARLIER
+    name = EARLIER if earlier.exists() else "enrolled"
+    return _own_key(config, name, "rsa-3072", "module", [ExtendedKeyUsageOID.CODE_SIGNING, MODULE_SIGNING])
 
 
 def kernel_key(config: Path | None = None) -> SigningKey:

@@ -8,7 +8,7 @@ module: sign_modules
 short_description: Sign kernel modules on the controller
 description:
   - Signs files of the controller in place, as the kernel's C(sign-file) does; what the key has signed already is left alone.
-  - Without O(private_key) and O(private_key_content) the lab's own key is taken, and made when there is none.
+  - Without O(private_key) and O(private_key_content) the lab's key for real machines is taken, and made when there is none.
   - The key is checked first: it matches its certificate, is private, valid and for signing. An end within 30 days is warned of.
   - Runs on the controller, with the Python that has the C(kmodlab) package.
 options:
@@ -119,7 +119,7 @@ def _key(given: dict[str, Any], folder: Path) -> Any:
     elif given["private_key"]:
         private, certificate = given["private_key"], Path(given["certificate"])
     else:
-        return keys.chosen_key()
+        return keys.machines_key()
     return keys.users_key(private, certificate, given["passphrase"])
 
 

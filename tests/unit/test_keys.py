@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from own_key import certificate, openssl, renewed
 
 from kmodlab import keys
+from kmodlab.cache import cache_dir
 from kmodlab.errors import LabError
 from kmodlab.keys import SigningKey, lab_key, users_key
 
@@ -190,3 +193,62 @@ def test_the_end_is_announced_thirty_days_ahead(tmp_path: Path, days: int, said:
     renewed(private, pem, -60, days)
     warning = keys.expiry_warning(pem)
     assert re.search(said, warning or "") if said else warning is None
+
+
+def test_what_the_matrix_signs_and_what_real_machines_trust_are_two_keys() -> None:
+    throwaway, enrolled = keys.chosen_key(), keys.machines_key()
+    assert throwaway == lab_key() and enrolled == keys.enrolled_key()
+    assert throwaway.certificate.read_bytes() != enrolled.certificate.read_bytes()
+    assert cache_dir() in throwaway.certificate.parents and keys.config_dir() / "keys/enrolled" in enrolled.certificate.parents
+
+
+def test_a_key_that_machines_trust_already_goes_on_being_theirs_and_signs_no_matrix(tmp_path: Path) -> None:
+    earlier = lab_key(keys.config_dir())
+    assert keys.machines_key() == earlier
+    assert keys.chosen_key().certificate.read_bytes() != earlier.certificate.read_bytes()
+
+
+def test_the_matrix_takes_a_key_for_real_machines_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    enrolled = keys.enrolled_key()
+    monkeypatch.setenv("KMODLAB_SIGNING_KEY", str(enrolled.private))
+    monkeypatch.setenv("KMODLAB_SIGNING_CERTIFICATE", str(enrolled.certificate))
+    assert keys.chosen_key().private == enrolled.private
+
+
+HIDING = """
+import os, subprocess, sys
+from pathlib import Path
+from kmodlab import keys
+keys.hide_passphrase()
+code = "import os; from kmodlab import keys; print(keys._passphrase(), 'sesame' in str(os.environ))"
+child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+print("sesame" in Path("/proc/self/environ").read_text(), keys._passphrase(), child.stdout.strip())
+"""
+
+
+@pytest.mark.parametrize("way", ["variable", "pipe", "file"])
+def test_a_passphrase_is_in_no_environment_after_the_start(way: str, tmp_path: Path) -> None:
+    environment = {**os.environ}
+    reader, writer = os.pipe()
+    os.write(writer, b"open sesame\n")
+    os.close(writer)
+    (tmp_path / "word").write_text("open sesame\n")
+    (tmp_path / "word").chmod(0o600)
+    given = {"variable": ("", "open sesame"), "pipe": ("_FILE", f"/dev/fd/{reader}"), "file": ("_FILE", str(tmp_path / "word"))}
+    environment[f"KMODLAB_SIGNING_PASSPHRASE{given[way][0]}"] = given[way][1]
+    command = [sys.executable, "-c", HIDING]
+    answer = subprocess.run(command, env=environment, pass_fds=[reader], capture_output=True, text=True, check=True)
+    os.close(reader)
+    assert answer.stdout.split() == ["False", "open", "sesame", "open", "sesame", "False"]
+
+
+def test_a_passphrase_file_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMODLAB_SIGNING_KEY", "/x")
+    monkeypatch.setenv("KMODLAB_SIGNING_CERTIFICATE", "/x")
+    monkeypatch.setenv("KMODLAB_SIGNING_PASSPHRASE_FILE", str(tmp_path / "word"))
+    with pytest.raises(LabError, match="word: No such file"):
+        keys.chosen_key()
+    (tmp_path / "word").write_text("open sesame")
+    (tmp_path / "word").chmod(0o644)
+    with pytest.raises(LabError, match=r"PASSPHRASE_FILE: .*word can be read by others: chmod 600"):
+        keys.chosen_key()
