@@ -78,6 +78,14 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def _no_agent_stays(tmp_path: Path) -> Iterator[None]:
+    """gpg starts a helper for each signer, which would live on."""
+    yield
+    for home in tmp_path.glob("*/private-keys-v1.d"):
+        subprocess.run(["gpgconf", "--homedir", str(home.parent), "--kill", "all"], check=True)
+
+
 def _key(tmp_path: Path, name: str) -> tuple[list[str], Path]:
     """A signer's gpg, and the keyring with its public key."""
     home = tmp_path / name

@@ -25,7 +25,7 @@ def test_all_of_it_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     view = ["--dev-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(home), str(HOME), *_python()]
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"]
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={HOME}/pytest", "tests/hostile"]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(HOME), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(HOME), "TMPDIR": str(HOME), "PYTHONDONTWRITEBYTECODE": "1"}
     answer = subprocess.run(
         ["bwrap", *view, "--", *become, *tests],
         cwd=REPOSITORY,
