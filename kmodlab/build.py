@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from kmodlab import sandbox
-from kmodlab.cache import cache_dir, digest, filled, read_regular, regular_files, write_aside
+from kmodlab.cache import cache_dir, digest, filled, read_regular, regular_files, remove_tree, write_aside
 from kmodlab.errors import LabError
 from kmodlab.modules import SourceModule, rules_file
 from kmodlab.results import one_line
@@ -27,9 +27,7 @@ from kmodlab.sandbox import Answer, Limits
 from kmodlab.trees import working_copy
 
 BUILDING = Limits(seconds=600)
-"""For one `make`, however many modules."""
-ALONE = Limits(seconds=300)
-"""For a module that is built alone."""
+"""For one `make`, however many modules, where nobody asks for more or less."""
 LARGEST = 256 << 20
 """Bytes of a built module, its debug information included."""
 MOST_WARNINGS = 20
@@ -97,6 +95,7 @@ class Target:
     root: Path
     release: str
     cross: str
+    limits: Limits
 
 
 def compiler(root: Path, release: str) -> str:
@@ -120,6 +119,7 @@ def build(
     done: Callable[[BuildResult], None] = lambda result: None,
     *,
     cross: str = "",
+    limits: Limits = BUILDING,
 ) -> dict[str, BuildResult]:
     """Build modules (or take them from the cache) for kernel `release`, whose build root is `root`; results by name.
 
@@ -127,9 +127,9 @@ def build(
     the names of the root's compiler and tools begin with, where the kernel is of another architecture than the root.
     """
     modules = list(modules)
-    kernel = Target(root, release, cross)
+    kernel = Target(root, release, cross, limits)
     results = {module.name: cached(root_key, module) for module in modules}
-    missing = [m for m in modules if not (results[m.name].folder / "built.json").exists()]
+    missing = [module for module in modules if not _decided(results[module.name])]
     for module in modules:
         if module not in missing:
             done(results[module.name])
@@ -144,6 +144,16 @@ def build(
     return results
 
 
+def _decided(result: BuildResult) -> bool:
+    """Whether a build is in the cache. One that was killed is tried again: another time the machine may be less busy."""
+    if not (result.folder / "built.json").exists():
+        return False
+    if result.built.reason.startswith(sandbox.KILLED):
+        remove_tree(result.folder)
+        return False
+    return True
+
+
 Store = Callable[[SourceModule, Path | None, str], None]
 
 
@@ -152,7 +162,7 @@ def _together(kernel: Target, folder: Path, batch: list[SourceModule], store: St
     alone: list[SourceModule] = []
     with _prepared(folder) as work:
         while len(batch) > 1:
-            answer = _make(kernel, work, batch, BUILDING, jobs=os.cpu_count() or 1)
+            answer = _make(kernel, work, batch, jobs=os.cpu_count() or 1)
             if answer.status == 0:
                 products = _products(kernel, work)
                 logs = split_log(answer.output, batch)
@@ -171,7 +181,7 @@ def _together(kernel: Target, folder: Path, batch: list[SourceModule], store: St
 def _alone(kernel: Target, modules: list[SourceModule], store: Store) -> None:
     def one(module: SourceModule) -> None:
         with _prepared(module.folder) as work:
-            answer = _make(kernel, work, [module], ALONE, jobs=1)
+            answer = _make(kernel, work, [module], jobs=1)
             ko = _products(kernel, work).get(module.name) if answer.status == 0 else None
             store(module, ko, answer.log)
 
@@ -191,7 +201,7 @@ def _prepared(folder: Path) -> Iterator[Path]:
         yield work
 
 
-def _make(kernel: Target, work: Path, modules: list[SourceModule], limits: Limits, *, jobs: int) -> Answer:
+def _make(kernel: Target, work: Path, modules: list[SourceModule], *, jobs: int) -> Answer:
     objects = " ".join(f"{module.name}.o %/{module.name}.o" for module in modules)
     command = [
         "make",
@@ -205,7 +215,7 @@ def _make(kernel: Target, work: Path, modules: list[SourceModule], limits: Limit
         *([f"CROSS_COMPILE={kernel.cross}"] if kernel.cross else []),
         "modules",
     ]
-    return sandbox.run(kernel.root, command, work=work, limits=limits)
+    return sandbox.run(kernel.root, command, work=work, limits=kernel.limits)
 
 
 def _products(kernel: Target, work: Path) -> dict[str, Path]:
@@ -216,7 +226,7 @@ def _products(kernel: Target, work: Path) -> dict[str, Path]:
     products = {path.stem: path for path in regular_files(work, "*.ko")}
     if products:
         names = [f"./{path.relative_to(work)}" for path in products.values()]
-        sandbox.run(kernel.root, ["sh", "-c", STRIP, f"{kernel.cross}strip", *names], work=work, limits=ALONE)
+        sandbox.run(kernel.root, ["sh", "-c", STRIP, f"{kernel.cross}strip", *names], work=work, limits=BUILDING)
     return products
 
 

@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, keys, lab, lint_c, report, signing
+from kmodlab import __version__, bench, build, keys, lab, lint_c, report, signing
 from kmodlab.board import INVENTORY
 from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
 from kmodlab.errors import LabError
@@ -63,6 +63,13 @@ def main() -> None:
 @click.option(
     "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
 )
+@click.option(
+    "--build-limit",
+    type=click.FloatRange(min=1),
+    default=build.BUILDING.seconds,
+    show_default=True,
+    help="Seconds that building the modules of one folder for one kernel may take.",
+)
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option(
     "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that KERNELS may name."
@@ -76,6 +83,7 @@ def matrix(
     secureboot: bool,
     quick: bool,
     stress: int,
+    build_limit: float,
     refresh: bool,
     boards: Path,
     reports: Path,
@@ -95,6 +103,7 @@ def matrix(
             quick=quick,
             boards=boards.absolute(),
             stress=stress,
+            build_limit=build_limit,
             group=fleet,
         )
         _say_kernels(order)

@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab import keys, progress, results
+from kmodlab import build, keys, progress, results
 from kmodlab.board import INVENTORY as BOARDS
 from kmodlab.board import Board, BoardTarget, ResolvedBoard, ask_boards, load_boards
 from kmodlab.cache import REPOSITORY, digest, write_aside
@@ -50,6 +50,8 @@ class Order(BaseModel):
     """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
     quick: bool = False
     """Life cycles only, no behaviour tests."""
+    build_limit: float = build.BUILDING.seconds
+    """Seconds that one build may take."""
     stress: int = 0
     """How often each module is loaded beside its tests, to see what it leaves behind each time."""
 
@@ -209,6 +211,7 @@ def plan(
     quick: bool = False,
     boards: Path = BOARDS,
     stress: int = 0,
+    build_limit: float = build.BUILDING.seconds,
     group: str = "fleet",
 ) -> Lab:
     """Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed.
@@ -245,6 +248,7 @@ def plan(
         secureboot=secureboot,
         quick=quick,
         stress=stress,
+        build_limit=build_limit,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     hosts: list[Kernel | Board] = [*kernels, *chosen]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kmodlab import sandbox, trees
-from kmodlab.cache import digest
+from kmodlab.cache import digest, read_regular, scratch
 from kmodlab.errors import LabError
 from kmodlab.results import Name
 from kmodlab.sandbox import Limits
@@ -30,9 +30,15 @@ CONFIG_ARM64 := y
 include {folder}/{rules}
 .PHONY: kmodlab-answer
 kmodlab-answer: ;
-$(foreach object,$(filter %.o,$(obj-m)),$(info kmodlab-module $(object) $($(object:.o=-objs)) $($(object:.o=-y))))
+$(foreach object,$(filter %.o,$(obj-m)),$(file >>{answer},$(object) $($(object:.o=-objs)) $($(object:.o=-y))))
 """
-"""The Makefile is asked as kbuild asks it, for every architecture at once: which one builds what is the build's business."""
+"""The Makefile is asked as kbuild asks it, for every architecture at once: which one builds what is the build's business. What it
+answers goes to a file, so that nothing that is printed meanwhile gets into it.
+"""
+LARGEST = 1 << 20
+"""Bytes of its answer."""
+SOURCES = Path("/srv")
+"""Where a folder's sources are when its rules are read."""
 
 
 class SourceModule(BaseModel):
@@ -134,13 +140,15 @@ def _of_folder(tree: Tree, folder: Path) -> list[SourceModule]:
 
 def _ask(folder: Path, rules: Path) -> Iterator[tuple[str, list[str]]]:
     """What a folder's rules build: object and parts."""
-    question = QUESTION.format(folder=sandbox.WORK, rules=rules.name)
+    question = QUESTION.format(folder=SOURCES, rules=rules.name, answer=sandbox.WORK / "answer")
     command = ["make", "-rR", "--no-print-directory", "-f", "-", "kmodlab-answer"]
-    answer = sandbox.run(None, command, read_only={folder: sandbox.WORK}, stdin=question, limits=READING)
-    if answer.status:
-        stopped = next((line for line in answer.output.splitlines() if "***" in line), "")
-        raise LabError(f"MODULES: {rules} cannot be read by make: {answer.overrun or stopped or answer.last_word}")
-    for line in answer.output.splitlines():
-        if line.startswith("kmodlab-module "):
-            target, *parts = line.split()[1:]
-            yield target, parts
+    with scratch("question") as work:
+        answer = sandbox.run(None, command, work=work, read_only={folder: SOURCES}, stdin=question, limits=READING)
+        if answer.status:
+            stopped = next((line for line in answer.output.splitlines() if "***" in line), "")
+            raise LabError(f"MODULES: {rules} cannot be read by make: {answer.overrun or stopped or answer.last_word}")
+        told = work / "answer"
+        lines = read_regular(told, LARGEST).decode(errors="replace").splitlines() if told.exists() else []
+    for line in lines:
+        target, *parts = line.split()
+        yield target, parts

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -78,7 +79,8 @@ def build_modules(lab: Lab, kernel: str) -> bool:
 
     start_time = time.time()
     sources = [lab.sources[entry.name] for entry in entries]
-    build.build(root, key, resolved.release, sources, done, cross=resolved.kernel.cross)
+    limits = replace(build.BUILDING, seconds=lab.order.build_limit)
+    build.build(root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits)
     _lab_modules(lab, kernel, root, key)
     return compiled
 

@@ -1,13 +1,18 @@
 """The machine that a kernel's data asks for."""
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from kmodlab import qemu
 from kmodlab.errors import LabError
 from kmodlab.images import BootImage, image_key, image_path
 from kmodlab.kernels import Kernel, Resolved, load_inventory
+from kmodlab.nobody import NOBODY
+from kmodlab.qemu import capped, hold
 from kmodlab.vm import Vm, VmState, emulated_by
 
 
@@ -104,3 +109,19 @@ def test_a_boot_that_hangs_is_tried_once_more(hangs: int, tries: int, tmp_path: 
         with pytest.raises(LabError, match="does not answer"):
             vm.start()
     assert len(limits) == tries and limits[-1] >= limits[0]
+
+
+def test_an_emulator_is_held_by_its_own_filter_and_becomes_nobody_where_root_starts_it() -> None:
+    words = hold("sh", "6.12", "tcg")  # any program will do
+    assert words[-2:] == ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    assert (f"--reuid={NOBODY}" in words) == (os.geteuid() == 0)
+
+
+def test_a_program_that_writes_a_console_without_end_goes_on_and_the_file_does_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "CONSOLE_MOST", 1 << 16)
+    script = "i=0; while [ $i -lt 300 ]; do head -c 1000 /dev/zero; i=$((i+1)); done; echo goes on >&2"
+    with (tmp_path / "console").open("ab") as console:
+        answer = subprocess.run([*capped(), "sh", "-c", script], stdout=console, stderr=subprocess.PIPE, text=True, check=False)
+    assert answer.stderr.endswith("goes on\n") and (tmp_path / "console").stat().st_size == 1 << 16
