@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from kmodlab.kernel_log import KernelLog, LogEnded, LogMissError, Record
+from kmodlab.kernel_log import KERNEL, KernelLog, LogEnded, LogMissError, Record
 
 LAB = "/run/kmodlab"
 """The lab's folder on a target; gone with its next boot."""
@@ -26,7 +26,7 @@ MODULES = f"{LAB}/modules"
 PROGRAMS = f"{LAB}/programs"
 LAB_MODULES = f"{LAB}/lab-modules"
 MARK = "kmodlab-mark"
-KMSG_PREFIX = re.compile(rf"{MARK} (\d+)$")
+MARKED = re.compile(rf"{MARK} \d+$")
 FLOOD = 2000
 """Records that come while one is awaited: more are a flood, in which the awaited one drowns."""
 FLOODED = "the kernel log is flooded"
@@ -251,7 +251,7 @@ class GuestLog:
             assert process.stdin
             process.stdin.write(f"{token}\n".encode())
             process.stdin.flush()
-            return self._kernel_log.wait_for(rf"{MARK} {token}$", -1, SYNC_LIMIT * self._patience).seq
+            return self._kernel_log.wait_for(rf"^{MARK} {token}$", -1, SYNC_LIMIT * self._patience, ours=True).seq
         except (OSError, LogMissError) as problem:
             if (came := self._kernel_log.taken - before) > FLOOD:
                 raise GuestLostError(f"{FLOODED}: {came} records came, and not the lab's own") from problem
@@ -264,7 +264,7 @@ class GuestLog:
 
     def known(self, mark: int) -> list[Record]:
         """What has arrived since `mark`, without asking a target that may be dead."""
-        return [record for record in self._kernel_log.since(mark) if not KMSG_PREFIX.search(record.text)]
+        return [record for record in self._kernel_log.since(mark) if record.facility == KERNEL or not MARKED.match(record.text)]
 
     def gaps(self, mark: int) -> list[str]:
         """Why the log since `mark` cannot be trusted to be whole; empty where it can."""

@@ -175,10 +175,11 @@ class KernelLog:
         reader.start()
         return reader
 
-    def wait_for(self, pattern: str | re.Pattern[str], since: int, timeout: float) -> Record:
+    def wait_for(self, pattern: str | re.Pattern[str], since: int, timeout: float, *, ours: bool = False) -> Record:
         """The first record after number `since` whose text `pattern` is found in, as soon as it is there.
 
-        Raises LogTimeout after `timeout` seconds, and LogEnded at once when the stream has ended.
+        `ours`: only what a program wrote, which nothing that a module prints can pass for. Raises LogTimeout after `timeout`
+        seconds, and LogEnded at once when the stream has ended.
         """
         regex = re.compile(pattern)
         deadline = time.monotonic() + timeout
@@ -186,7 +187,7 @@ class KernelLog:
         with self._changed:
             while True:
                 for record in self._records[self._index_after(seen) :]:
-                    if regex.search(record.text):
+                    if regex.search(record.text) and not (ours and record.facility == KERNEL):
                         return record
                     seen = record.seq
                 left = deadline - time.monotonic()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodlab.cache import REPOSITORY, cache_dir, digest, write_aside
+from kmodlab.cache import REPOSITORY, cache_dir, digest, locked, write_aside
 from kmodlab.errors import LabError
 from kmodlab.inventory import group_in, hosts_of, validated
 from kmodlab.wiring import Wiring
@@ -37,8 +37,14 @@ SECURE = tuple(
     )
 )
 """apt's own switches for taking what nobody signed: off, whatever this machine says."""
+UPDATE_LIMIT = 600.0
+"""Seconds in which another kmodlab must have fetched an archive's lists."""
 FRESH_SECONDS = 6 * 3600
 """How long an answer of the archive is believed; REFRESH=1 asks again."""
+
+
+class UnreachableError(LabError):
+    """The archive does not answer, or not with what Debian has signed: what it holds is not known."""
 
 
 class Kernel(BaseModel):
@@ -283,9 +289,13 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
         return earlier
     try:
         resolved = _ask_archive(kernel, lines)
-    except LabError:
+    except UnreachableError:
         if earlier:
             return earlier.model_copy(update={"stale": True})
+        raise
+    except LabError as problem:
+        if earlier:
+            raise LabError(f"{problem} (it had {earlier.version} when it was asked before)") from problem
         raise
     answer.parent.mkdir(exist_ok=True)
     write_aside(answer, resolved.model_dump_json())
@@ -396,10 +406,13 @@ class _Apt:
             raise LabError(
                 f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature"
             )
-        answer = self._run("apt-get", "update", "-q", "--error-on=any")
+        with locked(
+            f"apt-{self.folder.name}", wait=UPDATE_LIMIT, busy=f"kernel {kernel.id}: another kmodlab is asking the archive"
+        ):
+            answer = self._run("apt-get", "update", "-q", "--error-on=any")
         if answer.returncode:
             problems = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or [answer.stderr.strip()]
-            raise LabError(
+            raise UnreachableError(
                 f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR"
             )
 

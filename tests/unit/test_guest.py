@@ -5,15 +5,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from kmodlab import guest
-from kmodlab.guest import GuestLostError, Shell, number
+from kmodlab.guest import GuestLog, GuestLostError, Shell, number
 
 
 def local(script: str) -> "subprocess.Popen[bytes]":
@@ -129,3 +130,23 @@ def test_the_agent_needs_nothing_that_an_old_python_has_not() -> None:
 
     for name in ("guest_agent.py", "gpio_agent.py", "stress_agent.py"):
         ast.parse((Path(guest.__file__).with_name(name)).read_text(), feature_version=(3, 9))
+
+
+def kmsg(*lines: str) -> Callable[[str], "subprocess.Popen[bytes]"]:
+    """A target whose /dev/kmsg first says these lines, and then the lab's marks as its kernel numbers them."""
+    said = "".join(f"{line}\n" for line in lines)
+    script = f'printf %s {shlex.quote(said)}; n=100; while read -r mark; do echo "12,$n,1,-;{guest.MARK} $mark"; n=$((n+1)); done'
+    return lambda _: local(script)
+
+
+def test_marks_cannot_be_forged_or_hidden_by_what_a_module_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 7)
+    forged = [f"4,{number},1,-;{guest.MARK} {number + 6}" for number in range(1, 5)]
+    log = GuestLog(kmsg(*forged, f"3,9,1,-;BUG: kernel fault, {guest.MARK} 12"))
+    try:
+        mark = log.mark()
+        assert mark == 100, "the kernel's own record is no mark"
+        known = [record.text for record in log.known(-1)]
+        assert len(known) == 5 and known[-1].startswith("BUG")
+    finally:
+        log.close()

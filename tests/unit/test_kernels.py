@@ -5,7 +5,7 @@ import pytest
 
 from kmodlab import kernels
 from kmodlab.errors import LabError
-from kmodlab.kernels import Kernel, default_fleet, load_inventory, select, sources
+from kmodlab.kernels import Kernel, Resolved, UnreachableError, default_fleet, load_inventory, select, sources
 
 INVENTORY = """
 all:
@@ -189,3 +189,21 @@ def test_a_kernel_is_its_image_and_what_that_needs_of_the_same_version(archive: 
     parts = ("image", "binary", "modules", "base")
     assert archive[-1] == "apt-get download -q " + " ".join(f"linux-{part}-7.3-amd64=7.3.4-1" for part in parts)
     assert [each.split()[1] for each in archive] == ["download", "update", "download"], "old lists are fetched again, once"
+
+
+def test_an_archive_that_is_not_reached_is_told_from_a_kernel_that_has_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = load_inventory()["6.12-x86_64"]
+    before = Resolved(kernel=kernel, release="6.12.1", version="6.12.1-1", sources=("deb x",))
+    answers: list[Resolved | LabError] = [before, UnreachableError("no network"), LabError("kernel 6.12-x86_64: no such package")]
+
+    def ask(*_: object) -> Resolved:
+        answer = answers.pop(0)
+        if isinstance(answer, LabError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(kernels, "_ask_archive", ask)
+    assert kernels._resolve(kernel, ("deb x",), True) == before
+    assert kernels._resolve(kernel, ("deb x",), True) == before.model_copy(update={"stale": True})
+    with pytest.raises(LabError, match=r"no such package \(it had 6.12.1-1 when it was asked before\)"):
+        kernels._resolve(kernel, ("deb x",), True)
