@@ -1,4 +1,4 @@
-"""Where root runs the tests: all hostile cases again as an ordinary user, who has no account and no home but a scratch folder."""
+"""Where root runs the tests: all hostile cases again as an ordinary user, who is made for it and whose home is a scratch folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def test_all_of_it_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, int(USER), int(USER))
-    view = ["--dev-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(home), str(HOME), *_python()]
+    account = tmp_path / "passwd"
+    account.write_text(f"{Path('/etc/passwd').read_text()}kmodlab-test:x:{USER}:{USER}::{HOME}:/bin/sh\n")
+    view = ["--dev-bind", "/", "/", "--ro-bind", str(account), "/etc/passwd", "--tmpfs", "/tmp", "--bind", str(home), str(HOME)]
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"]
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={HOME}/pytest", "tests/hostile"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(HOME), "TMPDIR": str(HOME), "PYTHONDONTWRITEBYTECODE": "1"}
     answer = subprocess.run(
-        ["bwrap", *view, "--", *become, *tests],
+        ["bwrap", *view, *_python(), "--", *become, *tests],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,

@@ -102,7 +102,7 @@ def test_ssh_is_told_what_the_inventory_says_and_then_what_the_person_does(board
     text = guest.ssh_config.read_text()
     assert (guest.name, guest.become) == ("pi.lan", True)
     assert text.startswith("Host pi.lan\n  User me\n  BatchMode yes\n")
-    assert re.search(r"Match all\nInclude \S*/\.ssh/config\n", text)
+    assert re.search(r'Match all\nInclude "\S*/\.ssh/config"\n', text)
     assert guest.command("echo 'a b'")[-1] == """sudo -n -- sh -c 'echo '"'"'a b'"'"''"""
 
 

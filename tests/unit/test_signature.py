@@ -58,7 +58,7 @@ def test_a_good_signature_names_its_signer_and_digest(keys: dict[str, SigningKey
     assert found
     assert found.digest == digest
     assert found.serial == certificate(keys[name]).serial_number
-    assert "kmodlab module signing key" in found.signer
+    assert "kmodlab matrix signing key" in found.signer
     assert found.signed == MODULE
     verify(ko.read_bytes(), certificate(keys[name]))
 
