@@ -31,6 +31,7 @@ lint: setup  ## style, types and data, without running anything
 	$(run)ruff check .
 	$(run)ruff format --check .
 	$(run)mypy
+	$(run)lint-imports --no-logo
 	$(run)yamllint .
 	$(run)ansible-lint --offline -q
 	$(run)codespell

@@ -19,14 +19,19 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from kmodlab import __version__, bench, build, keys, lab, lint_c, report, signing
-from kmodlab.board import INVENTORY
-from kmodlab.cache import REPOSITORY, cache_dir, remove_tree
-from kmodlab.errors import LabError
-from kmodlab.lab import Lab
-from kmodlab.progress import Progress
-from kmodlab.results import Verdict
-from kmodlab.vm import stop_all
+from kmodlab import __version__
+from kmodlab.build import kbuild, lint_c
+from kmodlab.ground.cache import REPOSITORY, cache_dir
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import remove_tree
+from kmodlab.machine.runtime import stop_all
+from kmodlab.plan.boards import INVENTORY
+from kmodlab.report import terminal
+from kmodlab.report.progress import Progress
+from kmodlab.results.contract import Verdict
+from kmodlab.run.lab import Lab
+from kmodlab.sign import keys, signing
+from kmodlab.stages import bench, planning
 
 TOOLS = ("bwrap", "cpio", "make", "mkfs.erofs", "mmdebstrap", "modinfo", "ssh", "zstd")
 console = Console(highlight=False)
@@ -66,7 +71,7 @@ def main() -> None:
 @click.option(
     "--build-limit",
     type=click.FloatRange(min=1),
-    default=build.BUILDING.seconds,
+    default=kbuild.BUILDING.seconds,
     show_default=True,
     help="Seconds that building the modules of one folder for one kernel may take.",
 )
@@ -93,7 +98,7 @@ def matrix(
     with _the_only_run(), _terminated_is_interrupted():
         stop_all()
         _look_after_the_key()
-        order = lab.plan(
+        order = planning.plan(
             reports.absolute(),
             [kernels],
             Path(modules),
@@ -109,7 +114,7 @@ def matrix(
         _say_kernels(order)
         interrupted = _run_playbook(order)
     results = order.run.publish()
-    report.show(order.run.folder, console)
+    terminal.show(order.run.folder, console)
     sys.exit(130 if interrupted else results.exit_status)
 
 
@@ -117,7 +122,7 @@ def matrix(
 @click.argument("run", type=click.Path(path_type=Path), default=Path("reports/latest"))
 def show_report(run: Path) -> None:
     """Show the results of a run again."""
-    sys.exit(report.show(run, console).exit_status)
+    sys.exit(terminal.show(run, console).exit_status)
 
 
 @main.command("bench")

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kmodlab.results import Cell, Results, load_results
+from kmodlab.results.contract import Cell, Results
+from kmodlab.results.folder import load_results
 
 
 def prove(reports: Path, kernel: str, modules: Path, *more: str, limit: float) -> Results:

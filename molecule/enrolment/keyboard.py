@@ -9,15 +9,17 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from kmodlab import build, images
-from kmodlab.cache import REPOSITORY
-from kmodlab.errors import LabError
-from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
-from kmodlab.machine import machine
-from kmodlab.modules import discover
-from kmodlab.shim import Person, shim_vm
-from kmodlab.trees import copied
-from kmodlab.vm import Vm
+from kmodlab.build import kbuild
+from kmodlab.build.modules import discover
+from kmodlab.build.trees import copied
+from kmodlab.debian import roots
+from kmodlab.debian.archive import Resolved, resolve
+from kmodlab.ground.cache import REPOSITORY
+from kmodlab.ground.errors import LabError
+from kmodlab.machine.boot_keyboard import Person, shim_vm
+from kmodlab.machine.debian_host import machine
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.kernels import default_fleet, load_inventory, select
 
 KERNEL = "6.12-x86_64"
 MODULES = ("hello-2", "startstop")
@@ -61,11 +63,11 @@ def _unsigned() -> bytes:
     resolved = resolve([kernel])[kernel.id]
     if not isinstance(resolved, Resolved):
         raise resolved
-    root, key = images.build_root(resolved), images.image_key(resolved, "build")
+    root, key = roots.build_root(resolved), roots.image_key(resolved, "build")
     sources = [each for each in discover(copied(REPOSITORY / "examples")) if each.name in MODULES]
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for result in build.build(root, key, resolved.release, sources).values():
+        for result in kbuild.build(root, key, resolved.release, sources).values():
             tar.add(result.ko, arcname=f"built/{result.ko.name}")
     return buffer.getvalue()
 

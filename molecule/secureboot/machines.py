@@ -23,14 +23,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kmodlab import build, images, keys, signing
-from kmodlab.cache import REPOSITORY, cache_dir, write_aside
-from kmodlab.errors import LabError
-from kmodlab.kernels import Resolved, default_fleet, load_inventory, resolve, select
-from kmodlab.modules import discover
-from kmodlab.secureboot import secure_firmware, secure_kernel, signed_image
-from kmodlab.trees import copied
-from kmodlab.vm import Vm, stop_in
+from kmodlab.build import kbuild
+from kmodlab.build.modules import discover
+from kmodlab.build.trees import copied
+from kmodlab.debian import roots
+from kmodlab.debian.archive import Resolved, resolve
+from kmodlab.ground.cache import REPOSITORY, cache_dir
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import write_aside
+from kmodlab.machine.runtime import stop_in
+from kmodlab.machine.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.kernels import default_fleet, load_inventory, select
+from kmodlab.sign import keys, signing
 
 MODULE = "hello-2"
 KEYS = cache_dir() / "secureboot-keys"
@@ -79,15 +84,15 @@ def _machine(resolved: Resolved, folder: Path, variants: Path) -> Vm:
     kernel, revoked = resolved.kernel, keys.lab_key(KEYS / "revoked").certificate
     trusted = (keys.lab_key().certificate, _expired_twin(), revoked)
     forbidden = (hashlib.sha256((variants / "forbidden.ko").read_bytes()).hexdigest(), revoked)
-    image, firmware = signed_image(images.boot_image(resolved)), secure_firmware(kernel, trusted, forbidden)
+    image, firmware = signed_image(roots.boot_image(resolved)), secure_firmware(kernel, trusted, forbidden)
     return Vm(secure_kernel(kernel), image, folder, folder / "console.log", firmware)
 
 
 def _variants(resolved: Resolved, folder: Path) -> Path:
     """One module in every state that a kernel has an opinion on; names are what the tests call them."""
-    root, root_key = images.build_root(resolved), images.image_key(resolved, "build")
+    root, root_key = roots.build_root(resolved), roots.image_key(resolved, "build")
     source = next(each for each in discover(copied(REPOSITORY / "examples")) if each.name == MODULE)
-    built = build.build(root, root_key, resolved.release, [source])[MODULE]
+    built = kbuild.build(root, root_key, resolved.release, [source])[MODULE]
     if not built.built.ok:
         raise LabError(f"{MODULE} does not build for {resolved.kernel.id}: {built.built.reason}")
     shutil.rmtree(folder, ignore_errors=True)

@@ -88,8 +88,8 @@ def main() -> None:
         mutually_exclusive=[("private_key", "private_key_content", "detached")],
         required_by={"private_key": "certificate", "detached": "certificate"},
     )
-    from kmodlab import keys, signing
-    from kmodlab.errors import LabError
+    from kmodlab.ground.errors import LabError
+    from kmodlab.sign import keys, signing
 
     given = module.params
     files = [Path(each) for each in given["files"]]
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _key(given: dict[str, Any], folder: Path) -> Any:
-    from kmodlab import keys
+    from kmodlab.sign import keys
 
     if given["private_key_content"]:
         private, certificate = folder / "private.key", folder / "certificate.pem"

@@ -56,9 +56,9 @@ def main() -> None:
             "kernel": {"type": "str", "required": True},
         }
     )
-    from kmodlab.errors import LabError
-    from kmodlab.lab import Lab
-    from kmodlab.stages import run_stage
+    from kmodlab.ground.errors import LabError
+    from kmodlab.run.lab import Lab
+    from kmodlab.stages.work import run_stage
 
     try:
         lab = Lab.open(Path(module.params["run"]))

@@ -65,9 +65,9 @@ def main() -> None:
         required_if=[("state", "started", ["kernel"])],
         supports_check_mode=True,
     )
-    from kmodlab.errors import LabError
-    from kmodlab.machine import machine
-    from kmodlab.vm import state_in, stop_in
+    from kmodlab.ground.errors import LabError
+    from kmodlab.machine.debian_host import machine
+    from kmodlab.machine.runtime import state_in, stop_in
 
     folder, wanted = Path(module.params["folder"]), module.params["state"] == "started"
     changed = (state_in(folder) is not None) != wanted

@@ -23,11 +23,12 @@ Acquire::Check-Valid-Until "false";
 ASK = """
 import sys
 from pathlib import Path
-from kmodlab import kernels
-from kmodlab.errors import LabError
-kernels.KEYRING = Path(sys.argv[2])
-kernel = kernels.load_inventory()["6.12-x86_64"]
-apt = kernels._Apt("amd64", (f"deb [signed-by={sys.argv[2]}] {sys.argv[1]} stable main",))
+from kmodlab.debian import archive
+from kmodlab.ground.errors import LabError
+from kmodlab.plan.kernels import load_inventory
+archive.KEYRING = Path(sys.argv[2])
+kernel = load_inventory()["6.12-x86_64"]
+apt = archive._Apt("amd64", (f"deb [signed-by={sys.argv[2]}] {sys.argv[1]} stable main",))
 try:
     apt.update(kernel)
     print([path.name for path in apt.download(["hello"], Path(sys.argv[3]), kernel)])

@@ -1,4 +1,4 @@
-"""Where root runs the tests: all hostile cases again as an ordinary user, who is made for it and whose home is a scratch folder."""
+"""Where root runs the tests: all hostile cases again as an ordinary user, made for it, whose home is a scratch folder."""
 
 from __future__ import annotations
 

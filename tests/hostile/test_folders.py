@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.board import Board, BoardTarget
-from kmodlab.errors import LabError
-from kmodlab.images import BootImage
-from kmodlab.kernels import load_inventory
-from kmodlab.vm import Vm, runtime_dir, stop_all
+from kmodlab.debian.roots import BootImage
+from kmodlab.ground.errors import LabError
+from kmodlab.machine.board import BoardTarget
+from kmodlab.machine.runtime import runtime_dir, stop_all
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.boards import Board
+from kmodlab.plan.kernels import load_inventory
 
 
 @pytest.fixture

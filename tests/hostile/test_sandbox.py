@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab import sandbox
-from kmodlab.errors import LabError
-from kmodlab.sandbox import MIB, Answer, Limits
+from kmodlab.ground import sandbox
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.sandbox import MIB, Answer, Limits
 
 SMALL = Limits(seconds=20, memory=256 * MIB, processes=50, file=8 * MIB, disk=32 * MIB, files=2000, temporary=4 * MIB, output=MIB)
 Run = Callable[..., Answer]

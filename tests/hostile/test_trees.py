@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab import trees
-from kmodlab.errors import LabError
-from kmodlab.trees import Tree, copied
+from kmodlab.build import trees
+from kmodlab.build.trees import Tree, copied
+from kmodlab.ground.errors import LabError
 
 
 def inside(tree: Tree) -> list[str]:

@@ -22,12 +22,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kmodlab.cache import cache_dir, remove_tree
-from kmodlab.errors import LabError
-from kmodlab.kernels import default_fleet, download, load_inventory, resolve, select
-from kmodlab.machine import machine
-from kmodlab.results import Cell, Results, load_results
-from kmodlab.vm import Vm
+from kmodlab.debian.archive import download, resolve
+from kmodlab.ground.cache import cache_dir
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import remove_tree
+from kmodlab.machine.debian_host import machine
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.kernels import default_fleet, load_inventory, select
+from kmodlab.results.contract import Cell, Results
+from kmodlab.results.folder import load_results
 
 HERE = Path(__file__).parent
 KERNEL = "6.12-x86_64"

@@ -6,8 +6,8 @@ from pathlib import Path
 import faulty
 import pytest
 
-from kmodlab.results import Results
-from kmodlab.vm import runtime_dir
+from kmodlab.machine.runtime import runtime_dir
+from kmodlab.results.contract import Results
 
 HERE = Path(__file__).parent
 LIMIT = 3600

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from qemu.qmp import QMPClient
 
-from kmodlab.errors import LabError
-from kmodlab.gpio import EmulatedDevice
-from kmodlab.qtest import Qtest
+from kmodlab.ground.errors import LabError
+from kmodlab.guest.gpio import EmulatedDevice
+from kmodlab.guest.qtest import Qtest
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def test_an_edge_is_pending_until_it_is_acknowledged(board: Board, chip: Emulate
     chip.await_taken(0)
     for level in (1, 0):
         chip.drive(0, level)
-        monkeypatch.setattr("kmodlab.gpio.TAKEN_LIMIT", 0.05)
+        monkeypatch.setattr("kmodlab.guest.gpio.TAKEN_LIMIT", 0.05)
         with pytest.raises(AssertionError, match=r"has not taken an edge of line 0 of "):
             chip.await_taken(0)
         chip.await_taken(1)

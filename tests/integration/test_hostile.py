@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from faulty import cell, prove
 
-from kmodlab.cache import cache_dir
-from kmodlab.results import Results
+from kmodlab.ground.cache import cache_dir
+from kmodlab.results.contract import Results
 
 KERNEL = "6.12-x86_64"
 LIMIT = 900.0

@@ -5,8 +5,8 @@ from pathlib import Path
 import faulty
 import pytest
 
-from kmodlab.progress import Follower
-from kmodlab.results import Results
+from kmodlab.results.contract import Results
+from kmodlab.results.events import Follower
 
 HERE = Path(__file__).parent
 LIMIT = 3600

@@ -5,7 +5,7 @@ from pathlib import Path
 import faulty
 import pytest
 
-from kmodlab.results import Results
+from kmodlab.results.contract import Results
 
 HERE = Path(__file__).parent
 LIMIT = 3600

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kmodlab.stress import Stress
+from kmodlab.verify.stress import Stress
 
 LIMIT = 4 * 3600
 """Seconds for all loads of a module; each batch of them has its own limit."""

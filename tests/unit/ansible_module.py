@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from kmodlab.cache import REPOSITORY
+from kmodlab.ground.cache import REPOSITORY
 
 RUN = (
     "import json, runpy, sys; from ansible.module_utils.testing import patch_module_args\n"

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 from own_key import openssl, renewed
 
-from kmodlab.cache import REPOSITORY, cache_dir
+from kmodlab.ground.cache import REPOSITORY, cache_dir
 
 
 def kmodlab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

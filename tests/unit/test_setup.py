@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.cache import REPOSITORY
+from kmodlab.ground.cache import REPOSITORY
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from kmodlab.errors import LabError
-from kmodlab.guest import Guest
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.ground.errors import LabError
+from kmodlab.guest.shell import Guest
+from kmodlab.verify.module import ModuleUnderTest
 
 # The default (None); the shortest text, texts around the ends of a block, and one of several blocks.
 TEXTS = [None, "a", "0123456789abcde", "0123456789abcdef", "0123456789abcdefg", "x" * 55, "y" * 64, "z" * 200]

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from kmodlab.guest import Guest
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest.shell import Guest
+from kmodlab.verify.module import ModuleUnderTest
 
 PARAMETERS = "/sys/module/hello_5/parameters"
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from kmodlab import gpio as lines
-from kmodlab.gpio import Chip
-from kmodlab.guest import Guest
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest import gpio as lines
+from kmodlab.guest.gpio import Chip
+from kmodlab.guest.shell import Guest
+from kmodlab.verify.module import ModuleUnderTest
 
 UP, DOWN = "button-up", "button-down"
 COUNT_LIMIT = 10

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kmodlab.guest import Guest, Session
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest.shell import Guest, Session
+from kmodlab.verify.module import ModuleUnderTest
 
 pytestmark = pytest.mark.module("kbleds")
 

@@ -1,6 +1,6 @@
 """What every module must stand on every kernel; one test a cell."""
 
-from kmodlab.life_cycle import LifeCycle
+from kmodlab.verify.life_cycle import LifeCycle
 
 
 def test_life_cycle(cell: LifeCycle) -> None:

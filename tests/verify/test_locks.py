@@ -2,8 +2,8 @@
 
 import pytest
 
-from kmodlab.guest import Guest
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest.shell import Guest
+from kmodlab.verify.module import ModuleUnderTest
 
 LOCKS = {
     "example_mutex": [

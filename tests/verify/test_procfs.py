@@ -2,8 +2,8 @@
 
 import pytest
 
-from kmodlab.guest import Guest, Result
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest.shell import Guest, Result
+from kmodlab.verify.module import ModuleUnderTest
 
 PROMISES_OF_A_READ_FILE = """
 import os, sys

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab import keys, signing
-from kmodlab.life_cycle import ModuleUnderTest
-from kmodlab.results import Check, Stage, Verdict
-from kmodlab.verify import Worker
+from kmodlab.results.contract import Check, Stage, Verdict
+from kmodlab.sign import keys, signing
+from kmodlab.verify.module import ModuleUnderTest
+from kmodlab.verify.worker import Worker
 
 ENFORCE = "/sys/module/module/parameters/sig_enforce"
 """What module.sig_enforce=1 sets at boot. Once set it stays, so the machine is brought back as it was."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kmodlab.guest import Guest
-from kmodlab.life_cycle import ModuleUnderTest
+from kmodlab.guest.shell import Guest
+from kmodlab.verify.module import ModuleUnderTest
 
 CLASS = "/sys/class/vinput"
 EVENT = f"$(ls -d {CLASS}/vinput0/input*/event*)"  # named as its device, /dev/input/eventN

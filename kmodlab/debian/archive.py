@@ -1,0 +1,294 @@
+"""What Debian's archive holds of a kernel today, and its packages.
+
+The archive is asked through apt in a folder of its own, so that Debian's signatures are always checked and the machine's own apt
+is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from kmodlab.ground.cache import cache_dir, digest, locked
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import write_aside
+from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, native_arch
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SECURE = tuple(
+    f'{name} "false";'
+    for name in (
+        *("Acquire::AllowInsecureRepositories", "Acquire::AllowWeakRepositories"),
+        *("Acquire::AllowDowngradeToInsecureRepositories", "APT::Get::AllowUnauthenticated"),
+    )
+)
+"""apt's own switches for taking what nobody signed: off, whatever this machine says."""
+UPDATE_LIMIT = 600.0
+"""Seconds in which another kmodlab must have fetched an archive's lists."""
+FRESH_SECONDS = 6 * 3600
+"""How long an answer of the archive is believed; REFRESH=1 asks again."""
+
+
+class UnreachableError(LabError):
+    """The archive does not answer, or not with what Debian has signed: what it holds is not known."""
+
+
+class Resolved(BaseModel):
+    """What the archive holds for a kernel today."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernel: Kernel
+    release: str
+    """As `uname -r` says it."""
+    version: str
+    """Of the Debian packages, the same for image and headers."""
+    sources: tuple[str, ...]
+    """Lines for sources.list."""
+    stale: bool = False
+    """True where the archive could not be asked and an earlier answer is used."""
+
+    @property
+    def source_package(self) -> str:
+        """The package that a kernel of the lab's own is built of, as apt takes it."""
+        return f"{self.kernel.kernel_source}={self.version.rpartition('+')[0]}"
+
+
+def mirrors() -> tuple[str, str]:
+    """Debian's archive and its security archive: from the environment, else this machine's apt, else mmdebstrap's default."""
+    main = os.environ.get("KMODLAB_MIRROR") or _apt_mirror("Debian") or _mmdebstrap_mirror()
+    main = main.rstrip("/")
+    security = os.environ.get("KMODLAB_SECURITY_MIRROR") or _apt_mirror("Debian-Security")
+    return main, (security or f"{main.removesuffix('/debian')}/debian-security").rstrip("/")
+
+
+@cache
+def apt_settings() -> tuple[str, ...]:
+    """What this machine's own apt is told of its archive's reach and dates, as `apt-config dump` prints it: the lab's and roots'
+    need it, too. Nothing else of it is heeded.
+
+    A mirror that stands still, as a snapshot behind a registry does, has signatures whose time has run out.
+    """
+    wanted = (
+        *("Acquire::Check-Valid-Until ", "Acquire::Check-Date "),
+        *("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CaInfo "),
+    )
+    answer = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    return tuple(line for line in answer.stdout.splitlines() if line.startswith(wanted))
+
+
+def _apt_mirror(label: str) -> str | None:
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in answer.stdout.splitlines():
+        origin, found, uri = line.split("|", 2)
+        if origin == "Debian" and found == label:
+            return uri
+    return None
+
+
+def _mmdebstrap_mirror() -> str:
+    command = ["mmdebstrap", "--simulate", '--setup-hook=cat "$1"/etc/apt/sources.list >&2; exit 1', "stable", "/dev/null"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"^deb (?:\[.*?\] )?(\S+) \S+ main", answer.stderr, re.MULTILINE)
+    if not found:
+        raise LabError("cannot tell which Debian mirror to use; set KMODLAB_MIRROR to its address")
+    return found[1]
+
+
+def sources(kernel: Kernel, main: str, security: str) -> tuple[str, ...]:
+    """The sources.list lines of a kernel's suites. Debian's keyring is named: no other signature will do."""
+    lines = []
+    expired = " check-valid-until=no" if kernel.kernel_archived else ""
+    for suite in kernel.kernel_suites:
+        mirror = kernel.kernel_mirror or (security if suite.endswith("-security") else main)
+        lines.append(f"deb [signed-by={KEYRING}{expired}] {mirror} {suite} main")
+    return tuple(lines)
+
+
+def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolved | LabError]:
+    """Ask the archive which version each kernel is today, each distinct set of suites once and in parallel.
+
+    A kernel that cannot be resolved has its LabError as value, so that the others still run.
+    """
+    main, security = mirrors()
+
+    def one(kernel: Kernel) -> Resolved | LabError:
+        try:
+            return _resolve(kernel, sources(kernel, main, security), refresh)
+        except LabError as problem:
+            return problem
+
+    groups: dict[tuple[str, ...], list[Kernel]] = {}
+    for kernel in chosen:
+        groups.setdefault((kernel.kernel_arch, *sources(kernel, main, security)), []).append(kernel)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        batches = pool.map(lambda group: [(k.id, one(k)) for k in group], groups.values())
+    found = dict(pair for batch in batches for pair in batch)
+    return {kernel.id: found[kernel.id] for kernel in chosen}
+
+
+def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
+    config = [kernel.config_path] if kernel.kernel_config else []
+    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
+    earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
+    if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
+        return earlier
+    try:
+        resolved = _ask_archive(kernel, lines)
+    except UnreachableError:
+        if earlier:
+            return earlier.model_copy(update={"stale": True})
+        raise
+    except LabError as problem:
+        if earlier:
+            raise LabError(f"{problem} (it had {earlier.version} when it was asked before)") from problem
+        raise
+    answer.parent.mkdir(exist_ok=True)
+    write_aside(answer, resolved.model_dump_json())
+    return resolved
+
+
+def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
+    apt = _Apt(DEBIAN_ARCH[kernel.kernel_arch], lines)
+    apt.update(kernel)
+    if kernel.kernel_source:
+        return _newest_source(kernel, apt.show(kernel.kernel_source), lines)
+    image = f"linux-image-{kernel.kernel_package}"
+    for package in apt.show(image):
+        version = package.get("Version", "")
+        found = re.search(rf"linux-image-(\S+) \(= {re.escape(version)}\)", package.get("Depends", ""))
+        if version.startswith(f"{kernel.kernel_line}.") and found:
+            headers = apt.show(f"linux-headers-{found[1]}")
+            if any(each.get("Version") == version for each in headers):
+                return Resolved(kernel=kernel, release=found[1], version=version, sources=lines)
+    suites = " ".join(kernel.kernel_suites)
+    raise LabError(
+        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
+        f"mend its entry in inventories/matrix/hosts.yml"
+    )
+
+
+def lists(resolved: Resolved, arch: str) -> Path:
+    """The folder of apt's lists of a kernel's suites, as they were fetched last; empty where they were not."""
+    return _Apt(DEBIAN_ARCH[arch], resolved.sources).folder / "state/lists"
+
+
+def download(resolved: Resolved, packages: Iterable[str], folder: Path, *, arch: str = "") -> list[Path]:
+    """Put packages of a kernel's suites into a folder: the newest, or NAME=VERSION, of an architecture (this machine's own).
+
+    Their signatures are checked as ever. LabError where the archive has one of them not, or cannot be reached.
+    """
+    return _Apt(DEBIAN_ARCH[arch or native_arch()], resolved.sources).download(packages, folder, resolved.kernel)
+
+
+def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
+    """Put a kernel's packages into a folder: its image, and what it needs of its own version.
+
+    Until 7.2 Debian's linux-image-RELEASE holds kernel and modules; since 7.3 it only depends on the packages that do.
+    """
+    apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
+    wanted = [f"linux-image-{resolved.release}"]
+    for name in wanted:  # which grows meanwhile
+        shown = next((each for each in apt.show(name) if each.get("Version") == resolved.version), {})
+        needed = re.findall(rf"([^\s,]+) \(= {re.escape(resolved.version)}\)", shown.get("Depends", ""))
+        wanted += [each for each in needed if each not in wanted]
+    return apt.download([f"{name}={resolved.version}" for name in wanted], folder, resolved.kernel)
+
+
+def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
+    """A kernel that the lab builds itself; its version names the source's and the configuration that it is built of."""
+    versions = [version for each in packages if (version := each.get("Version", "")).startswith(f"{kernel.kernel_line}.")]
+    if not versions:
+        raise LabError(
+            f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}; "
+            f"mend its entry in inventories/matrix/hosts.yml"
+        )
+    upstream = versions[0].rpartition("-")[0]
+    return Resolved(
+        kernel=kernel,
+        release=f"{upstream}-{kernel.kernel_package}",
+        version=f"{versions[0]}+kmodlab{digest(kernel.config_path, length=8)}",
+        sources=lines,
+    )
+
+
+class _Apt:
+    """apt with its lists in a folder of kmodlab's own, for one architecture and one set of sources."""
+
+    def __init__(self, arch: str, lines: tuple[str, ...]) -> None:
+        self.folder = cache_dir() / "apt" / digest(arch, *lines)
+        for part in ("state/lists/partial", "cache/archives/partial", "none"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        write_aside(self.folder / "sources.list", "".join(f"{line}\n" for line in lines))
+        settings = {
+            "Dir::State": self.folder / "state",
+            "Dir::State::status": "/dev/null",
+            "Dir::Cache": self.folder / "cache",
+            "Dir::Etc::sourcelist": self.folder / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::Etc::preferences": "/dev/null",
+            "Dir::Etc::preferencesparts": "-",
+            # This file is read before the machine's own settings, which would outweigh it: so they are not read.
+            "Dir::Etc::main": "/dev/null",
+            "Dir::Etc::parts": self.folder / "none",
+            "Dir::Etc::trusted": "/dev/null",
+            "Dir::Etc::trustedparts": self.folder / "none",
+            "APT::Architecture": arch,
+            "APT::Architectures::": arch,
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "2",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+        }
+        conf = "".join(f'{key} "{value}";\n' for key, value in settings.items())
+        own = "".join(f"{line}\n" for line in (*apt_settings(), *SECURE))
+        write_aside(self.folder / "apt.conf", f"#clear APT::Architectures;\n#clear APT::Update;\n{conf}{own}")
+
+    def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
+
+    def update(self, kernel: Kernel) -> None:
+        if not KEYRING.exists():
+            raise LabError(
+                f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature"
+            )
+        with locked(
+            f"apt-{self.folder.name}", wait=UPDATE_LIMIT, busy=f"kernel {kernel.id}: another kmodlab is asking the archive"
+        ):
+            answer = self._run("apt-get", "update", "-q", "--error-on=any")
+        if answer.returncode:
+            problems = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or [answer.stderr.strip()]
+            raise UnreachableError(
+                f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR"
+            )
+
+    def show(self, package: str) -> list[dict[str, str]]:
+        """The versions of a package, newest first, each as a dictionary of its fields."""
+        answer = self._run("apt-cache", "show", "--all-versions", package)
+        versions = []
+        for block in answer.stdout.strip().split("\n\n"):
+            fields = (line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
+            versions.append({pair[0]: pair[1] for pair in fields})
+        return versions
+
+    def download(self, packages: Iterable[str], folder: Path, kernel: Kernel) -> list[Path]:
+        """Put packages, NAME or NAME=VERSION, into an empty folder. The lists are fetched again only where they are too old."""
+        folder.mkdir(exist_ok=True)
+        command = ("apt-get", "download", "-q", *packages)
+        answer = self._run(*command, cwd=folder)
+        if answer.returncode:
+            self.update(kernel)
+            answer = self._run(*command, cwd=folder)
+        if answer.returncode:
+            errors = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["no word"]
+            raise LabError(f"packages cannot be downloaded: {errors[0]}; run again with REFRESH=1, or check the network")
+        return sorted(folder.glob("*.deb"))

@@ -1,0 +1,406 @@
+"""The run folder, in which everything that a run finds out is written down, and from which its results are made.
+
+A run is a folder, so that each stage can be a process of its own and a kill at any moment loses nothing:
+
+    reports/latest -> 20261123T131939Z       the newest run
+    reports/20261123T131939Z/
+        run.json  plan.json                  when it started; which cells it owes
+        cells/KERNEL/MODULE.json             what each stage recorded of a cell
+        kernels/KERNEL.json                  a kernel by now: exact release, compiler, accelerator
+        broken/KERNEL.json  stopped.json     why a kernel, or the run, came to nothing
+        doubts/KERNEL.json                   faults of which it is not settled yet whose they are
+        logs/KERNEL/MODULE.log               everything the stages said of a cell, oldest first
+        results.json  junit.xml  index.html  made from the above by publish() and report.show()
+
+How the stages of a cell join to one verdict, in this order:
+
+1. a cell that the catalog skips is `skip`;
+2. a `fail` at any stage makes it `fail`: the first one, in the order of `Stage`;
+3. else an `error` makes it `error`, else a stage that was skipped makes it `skip`;
+4. else a planned stage that nobody recorded makes it `error`: the lab lost it, or was stopped;
+5. else it is `pass`.
+
+A failure that the catalog expects counts as `pass` when it happened at the declared stage; the cell keeps it
+as a check named "expected failure" with verdict `fail`. A cell that was to fail and passed is a `fail`: the
+declaration is stale.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from kmodlab import __version__
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import make_printable, printable, write_aside
+from kmodlab.results.contract import (
+    EXPECTED_FAILURE,
+    Cell,
+    Check,
+    Kernel,
+    Model,
+    ModuleInfo,
+    Name,
+    Results,
+    Stage,
+    Verdict,
+    one_line,
+    rfc3339,
+)
+from kmodlab.results.junit import junit
+
+KERNEL_LOG = "=kernel"
+
+
+class Expected(Model):
+    """A failure that the catalog declares: the stage at which the cell is to fail, and why."""
+
+    stage: Stage
+    reason: str
+
+
+class Planned(Model):
+    """A cell that the run owes: the stages that must each be recorded, or the catalog's reason to skip it."""
+
+    kernel: Name
+    module: Name
+    stages: list[Stage] = Field(default_factory=lambda: list(Stage))
+    skip: str = ""
+    expect: Expected | None = None
+
+
+class Plan(Model):
+    """Everything that the results will hold, whatever happens."""
+
+    kernels: list[Kernel]
+    modules: list[ModuleInfo]
+    cells: list[Planned]
+
+
+class _Started(Model):
+    run: str
+    started: datetime
+    kmodlab: str
+
+
+class _Record(Model):
+    """What one stage found out about one cell."""
+
+    verdict: Verdict
+    reason: str
+    seconds: float
+    checks: list[Check]
+    at: datetime
+
+
+class _Records(Model):
+    stages: dict[Stage, _Record] = Field(default_factory=dict)
+
+
+class _Broken(Model):
+    stage: Stage
+    reason: str
+    log: str
+    at: datetime
+
+
+class _Stopped(Model):
+    reason: str
+    at: datetime
+
+
+_AnyModel = TypeVar("_AnyModel", bound=Model)
+
+
+def _read(path: Path, model: type[_AnyModel]) -> _AnyModel:
+    """A file of the run folder; FileNotFoundError where there is none, LabError where it is damaged."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LabError(f"{path}: {where}: {one_line(first['msg'])}; this run cannot be read, start another") from problem
+
+
+def _read_if_there(path: Path, model: type[_AnyModel]) -> _AnyModel | None:
+    return _read(path, model) if path.exists() else None
+
+
+def _write(path: Path, model: Model) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, model.model_dump_json(by_alias=True, indent=1) + "\n")
+
+
+class Run:
+    """A run folder. Any number of processes may have it open; each cell has one writer at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self._started = _read(folder / "run.json", _Started)
+        except (FileNotFoundError, NotADirectoryError) as problem:
+            raise LabError(
+                f"{folder} is no run folder: it has no run.json; runs are in reports/, made by `make matrix`"
+            ) from problem
+
+    @property
+    def id(self) -> str:
+        """The name of the folder when it was made: its UTC timestamp."""
+        return self._started.run
+
+    @classmethod
+    def create(cls, reports: Path) -> Run:
+        """A new run folder, and `latest` pointing to it."""
+        now = datetime.now(UTC)
+        folder = _new_folder(reports, f"{now:%Y%m%dT%H%M%SZ}")
+        _write(folder / "run.json", _Started(run=folder.name, started=now, kmodlab=__version__))
+        _point(reports / "latest", folder.name)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """A run that is there. `latest` is resolved now: a newer run must not take its place midway."""
+        return cls(path.resolve())
+
+    def previous(self) -> Results | None:
+        """The results of the newest run before this one that has any; ids sort by time."""
+        for folder in sorted(self.folder.parent.iterdir(), reverse=True):
+            if folder.name < self.folder.name and (folder / "results.json").exists():
+                try:
+                    return _read(folder / "results.json", Results)
+                except LabError:  # of another schema, or damaged: an older one will do
+                    continue
+        return None
+
+    @cached_property
+    def planned(self) -> Plan:
+        """The plan; a LabError where none was made yet."""
+        try:
+            return _read(self.folder / "plan.json", Plan)
+        except FileNotFoundError as problem:
+            raise LabError(f"run {self.id} has no plan.json: it was stopped before it was planned; start another") from problem
+
+    def plan(self, kernels: Iterable[Kernel], modules: Iterable[ModuleInfo], cells: Iterable[Planned]) -> Plan:
+        """Write down what this run owes. ValueError for one twice or of no kernel or module here."""
+        plan = Plan(kernels=list(kernels), modules=list(modules), cells=list(cells))
+        ids, names = {kernel.id for kernel in plan.kernels}, {module.name for module in plan.modules}
+        for (kernel, module), times in Counter((cell.kernel, cell.module) for cell in plan.cells).items():
+            if times > 1 or kernel not in ids or module not in names:
+                raise ValueError(f"the plan has {module} on {kernel} {times} times, or not its module or kernel")
+        _write(self.folder / "plan.json", plan)
+        self.__dict__.pop("planned", None)
+        return plan
+
+    @cached_property
+    def _owed(self) -> set[tuple[str, str]]:
+        return {(cell.kernel, cell.module) for cell in self.planned.cells}
+
+    def note_kernel(self, kernel: str, **facts: str) -> None:
+        """Add what has become known of a kernel: `release`, `compiler`, `accel`, `host` or `distribution`."""
+        current = next(each for each in self._kernels() if each.id == kernel)
+        _write(self.folder / f"kernels/{kernel}.json", Kernel.model_validate({**current.model_dump(), **facts}))
+
+    def record(
+        self,
+        kernel: str,
+        module: str,
+        stage: Stage,
+        verdict: Verdict,
+        reason: str = "",
+        *,
+        seconds: float = 0.0,
+        checks: Iterable[Check] = (),
+        log_text: str = "",
+    ) -> None:
+        """Write down what a stage found out about a cell, whole: a retry replaces the earlier record.
+
+        A check that failed outranks the verdict given. `log_text` is added to the cell's log, after that of
+        earlier attempts. ValueError for a cell that was never planned.
+        """
+        if (kernel, module) not in self._owed:
+            raise ValueError(f"{module} on {kernel} is not in the plan of run {self.id}")
+        checks = [check.model_copy(update={"reason": one_line(check.reason)}) for check in checks]
+        failed = next((check for check in checks if check.verdict is Verdict.FAIL), None)
+        if failed and verdict is not Verdict.FAIL:
+            verdict, reason = Verdict.FAIL, f"{failed.name}: {failed.reason}"
+        if verdict is not Verdict.PASS and not reason:
+            reason = "no reason given, see the log"
+        record = _Record(
+            verdict=verdict,
+            reason="" if verdict is Verdict.PASS else one_line(reason),
+            seconds=seconds,
+            checks=checks,
+            at=datetime.now(UTC),
+        )
+        path = self.folder / f"cells/{kernel}/{module}.json"
+        earlier = _read_if_there(path, _Records) or _Records()
+        _write(path, _Records(stages={**earlier.stages, stage: record}))
+        if log_text:
+            self._log(kernel, module, f"== {stage}: {verdict} ({rfc3339(record.at)})\n{log_text.rstrip()}\n\n")
+
+    def break_kernel(self, kernel: str, stage: Stage, reason: str, *, log_text: str = "") -> None:
+        """Say why a kernel's cells are errors where not recorded yet: no image (`build`), no VM (`deploy`).
+
+        Cells that are recorded after all, by a retry, are not touched by it.
+        """
+        log = self._log(kernel, KERNEL_LOG, f"== {reason}\n{log_text.rstrip()}\n\n") if log_text else ""
+        broken = _Broken(stage=stage, reason=one_line(reason), log=log, at=datetime.now(UTC))
+        _write(self.folder / f"broken/{kernel}.json", broken)
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """Say why no more cells will be recorded in this run."""
+        _write(self.folder / "stopped.json", _Stopped(reason=one_line(reason), at=datetime.now(UTC)))
+
+    def _log(self, kernel: str, name: str, text: str) -> str:
+        relative = f"logs/{kernel}/{name}.log"
+        path = self.folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(printable(text))
+        return relative
+
+    def _kernels(self) -> list[Kernel]:
+        return [_read_if_there(self.folder / f"kernels/{k.id}.json", Kernel) or k for k in self.planned.kernels]
+
+    def collect(self) -> Results:
+        """Join everything recorded so far, changing nothing. Every planned cell is there, come what may."""
+        plan = self.planned
+        broken = {k.id: _read_if_there(self.folder / f"broken/{k.id}.json", _Broken) for k in plan.kernels}
+        stopped = _read_if_there(self.folder / "stopped.json", _Stopped)
+        records = {(c.kernel, c.module): self._records(c) for c in plan.cells}
+        moments = [record.at for each in records.values() for record in each.values()]
+        moments += [each.at for each in (*broken.values(), stopped) if each]
+        return Results(
+            run=self.id,
+            started=rfc3339(self._started.started),
+            seconds=_seconds(max(((m - self._started.started).total_seconds() for m in moments), default=0.0)),
+            kmodlab=self._started.kmodlab,
+            kernels=self._kernels(),
+            modules=plan.modules,
+            cells=[self._cell(c, records[c.kernel, c.module], broken[c.kernel], stopped) for c in plan.cells],
+        )
+
+    def _records(self, planned: Planned) -> Mapping[Stage, _Record]:
+        """What the stages recorded of a cell. A file that cannot be read costs no other cell."""
+        try:
+            found = _read_if_there(self.folder / f"cells/{planned.kernel}/{planned.module}.json", _Records)
+        except LabError as problem:
+            lost = _Record(
+                verdict=Verdict.ERROR,
+                reason=one_line(f"the lab lost this cell: {problem}"),
+                seconds=0,
+                checks=[],
+                at=self._started.started,
+            )
+            return {planned.stages[0]: lost}
+        return found.stages if found else {}
+
+    def _cell(
+        self,
+        planned: Planned,
+        records: Mapping[Stage, _Record],
+        broken: _Broken | None,
+        stopped: _Stopped | None,
+    ) -> Cell:
+        log = f"logs/{planned.kernel}/{planned.module}.log"
+        cell = Cell(
+            kernel=planned.kernel,
+            module=planned.module,
+            seconds=_seconds(sum(record.seconds for record in records.values())),
+            checks=[check for stage in Stage if stage in records for check in records[stage].checks],
+            log=log if (self.folder / log).exists() else "",
+            **_joined(planned, records),
+        )
+        if cell.verdict is Verdict.ERROR and cell.stage not in records:
+            if broken:
+                return cell.model_copy(update={"stage": broken.stage, "reason": broken.reason, "log": cell.log or broken.log})
+            if stopped:
+                return cell.model_copy(update={"reason": stopped.reason})
+        return _against_expectation(cell, planned.expect) if planned.expect else cell
+
+    def verdicts(self, kernel: str) -> dict[str, dict[Stage, Verdict]]:
+        """What has been recorded of each planned module of a kernel so far, by name and stage."""
+        return {
+            cell.module: {stage: record.verdict for stage, record in self._records(cell).items()}
+            for cell in self.planned.cells
+            if cell.kernel == kernel
+        }
+
+    def publish(self) -> Results:
+        """Collect, and write results.json and junit.xml. What programs of ours logged themselves can be looked at from now on."""
+        results = self.collect()
+        for log in (self.folder / "ansible.log", *self.folder.glob("logs/*/*.log")):
+            if log.is_file():
+                make_printable(log)
+        write_aside(self.folder / "results.json", results.model_dump_json(by_alias=True, indent=1) + "\n")
+        write_aside(self.folder / "junit.xml", junit(results, self.folder))
+        return results
+
+
+def load_results(run_dir: Path) -> Results:
+    """A run's results.json, made from its folder first where it was killed before it could publish."""
+    path = run_dir / "results.json"
+    return _read(path, Results) if path.exists() else Run.open(run_dir).publish()
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)
+
+
+def _new_folder(reports: Path, name: str) -> Path:
+    for attempt in range(1, 100):
+        folder = reports / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as problem:
+            raise LabError(
+                f"cannot make the run folder {folder}: {problem.strerror}; free the disk or mend its mode"
+            ) from problem
+        return folder
+    raise LabError(f"{reports}: a hundred runs began in this second; wait for one")
+
+
+def _point(link: Path, target: str) -> None:
+    aside = link.with_name(f".{link.name}.{target}")
+    try:
+        aside.symlink_to(target)
+        aside.replace(link)
+    except OSError as problem:
+        aside.unlink(missing_ok=True)
+        raise LabError(f"cannot point {link} to {target}: {problem.strerror}; move what is there out of the way") from problem
+
+
+def _joined(planned: Planned, records: Mapping[Stage, _Record]) -> dict[str, object]:
+    """Verdict, stage and reason of a cell: the rules at the top of this file."""
+    if planned.skip:
+        return {"verdict": Verdict.SKIP, "stage": planned.stages[0], "reason": one_line(planned.skip)}
+    for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.SKIP):
+        for stage in Stage:
+            if stage in records and records[stage].verdict is verdict:
+                return {"verdict": verdict, "stage": stage, "reason": records[stage].reason}
+    for stage in planned.stages:
+        if stage not in records:
+            reason = f"the lab lost this cell: its stage {stage} recorded nothing"
+            return {"verdict": Verdict.ERROR, "stage": stage, "reason": reason}
+    return {"verdict": Verdict.PASS, "stage": planned.stages[-1], "reason": ""}
+
+
+def _against_expectation(cell: Cell, expected: Expected) -> Cell:
+    promise = f"expected to fail at {expected.stage} ({expected.reason})"
+    if cell.verdict is Verdict.PASS:
+        reason = f"{promise}: passed; drop the expectation from the catalog"
+        return cell.model_copy(update={"verdict": Verdict.FAIL, "stage": expected.stage, "reason": one_line(reason)})
+    if cell.verdict is not Verdict.FAIL:
+        return cell
+    if cell.stage is not expected.stage:
+        return cell.model_copy(update={"reason": one_line(f"{cell.reason} (not as {promise})")})
+    seen = Check(name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason=one_line(f"{expected.reason}: {cell.reason}"))
+    return cell.model_copy(update={"verdict": Verdict.PASS, "reason": "", "checks": [*cell.checks, seen]})

@@ -1,0 +1,134 @@
+"""Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from kmodlab.build import kbuild
+from kmodlab.build.modules import SourceModule, discover
+from kmodlab.build.trees import Tree, copied
+from kmodlab.debian.archive import Resolved, resolve
+from kmodlab.ground.cache import REPOSITORY, digest
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import write_aside
+from kmodlab.machine.board import ask_boards
+from kmodlab.machine.secureboot import secure_kernel
+from kmodlab.machine.vm import emulated_by
+from kmodlab.plan.boards import INVENTORY as BOARDS
+from kmodlab.plan.boards import Board, ResolvedBoard, load_boards
+from kmodlab.plan.catalog import Module, skips, with_needs
+from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
+from kmodlab.results import contract
+from kmodlab.results.contract import ModuleInfo, Stage
+from kmodlab.results.folder import Planned, Run
+from kmodlab.run.lab import FILE, Lab, Order, entries
+from kmodlab.verify.stress import LEAST_LOADS
+
+
+def plan(
+    reports: Path,
+    words: Iterable[str],
+    folder: Path,
+    only: Iterable[str],
+    *,
+    refresh: bool = False,
+    secureboot: bool = False,
+    quick: bool = False,
+    boards: Path = BOARDS,
+    stress: int = 0,
+    build_limit: float = kbuild.BUILDING.seconds,
+    group: str = "fleet",
+) -> Lab:
+    """Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed.
+
+    LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
+    """
+    inventory = load_inventory()
+    if 0 < stress < LEAST_LOADS:
+        raise LabError(f"STRESS={stress}: so few loads tell no loss from noise; ask for {LEAST_LOADS} or more")
+    words, known = list(words), load_boards(boards)
+    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group), known)
+    chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]
+    if secureboot and chosen:
+        raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines; leave it out of KERNELS")
+    for kernel in kernels:
+        emulated_by(kernel)
+        if secureboot:
+            secure_kernel(kernel)
+    tree = copied(folder)
+    sources = {module.name: module for module in discover(tree)}
+    every = entries(tree, sources)
+    wanted = with_needs(only, every) if (only := [name for word in only for name in word.split()]) else every
+    found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
+    problems = [str(each) for each in found.values() if isinstance(each, LabError)]
+    if len(problems) == len(found):
+        raise LabError(problems[0])
+    run = Run.create(reports)
+    order = Order(
+        tree=tree,
+        modules=list(sources.values()),
+        only=only,
+        kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
+        boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
+        secureboot=secureboot,
+        quick=quick,
+        stress=stress,
+        build_limit=build_limit,
+    )
+    write_aside(run.folder / FILE, order.model_dump_json(indent=1))
+    hosts: list[Kernel | Board] = [*kernels, *chosen]
+    run.plan(
+        [_row(each, found[each.id]) for each in hosts],
+        [_module_info(sources[entry.name], entry, tree) for entry in wanted],
+        [cell for each in hosts for cell in _cells(each, found[each.id], wanted, quick)],
+    )
+    for name, problem in found.items():
+        if isinstance(problem, LabError):
+            run.break_kernel(name, Stage.BUILD, str(problem))
+    return Lab(run, order)
+
+
+Found = Resolved | ResolvedBoard | LabError
+
+
+def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet") -> list[str]:
+    """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
+    return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
+
+
+def _row(host: Kernel | Board, found: Found) -> contract.Kernel:
+    """A kernel as the results begin with it."""
+    if isinstance(host, Kernel):
+        release = found.release if isinstance(found, Resolved) else ""
+        return contract.Kernel(id=host.id, release=release, arch=host.kernel_arch, distribution=host.distribution, host=host.id)
+    known = {"release": found.release, "distribution": found.distribution} if isinstance(found, ResolvedBoard) else {}
+    return contract.Kernel(id=host.id, arch=host.board_arch, host=host.host, accel="hardware", **known)
+
+
+def _cells(host: Kernel | Board, found: Found, modules: list[Module], quick: bool) -> list[Planned]:
+    stages = [stage for stage in Stage if not (quick and stage is Stage.BEHAVIOUR)]
+    if isinstance(host, Kernel):
+        line, arch = host.kernel_line, host.kernel_arch
+    elif isinstance(found, ResolvedBoard):
+        line, arch = found.line, host.board_arch
+    else:  # a board that is not there: what its kernel cannot do is not known
+        return [Planned(kernel=host.id, module=module.name, stages=stages) for module in modules]
+    skipped = skips(modules, line, arch, host.offers)
+    return [
+        Planned(
+            kernel=host.id,
+            module=module.name,
+            stages=stages,
+            skip=skipped.get(module.name, ""),
+            expect=module.expectation(line, arch),
+        )
+        for module in modules
+    ]
+
+
+def _module_info(source: SourceModule, entry: Module, tree: Tree) -> ModuleInfo:
+    path = (tree.origin / (entry.source[0] if entry.source else source.name)).resolve()
+    shown = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+    sha = digest(*source.sources(), length=64) if source.sources() else ""
+    return ModuleInfo(name=source.name, source=str(shown), sha256=sha)

@@ -1,0 +1,180 @@
+"""A module on a target: what it needs there, and how it is loaded, looked at and unloaded."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from kmodlab.ground import sandbox
+from kmodlab.ground.files import regular_files
+from kmodlab.ground.sandbox import Limits
+from kmodlab.guest import chip_setup
+from kmodlab.guest import shell as target
+from kmodlab.guest.shell import Guest, Look, Result, number
+from kmodlab.plan.catalog import Module
+from kmodlab.plan.wiring import Wiring
+from kmodlab.results.contract import Stage
+
+MODINFO = f'cd {sandbox.WORK}; for file; do modinfo -0 "./$file" | base64 -w 0; echo; done'
+"""One line a file, whatever a module says of itself."""
+LINE = 4096
+"""Characters of a line of the kernel's files that are read."""
+
+
+class StageError(Exception):
+    """A cell cannot go on: what it broke, and at which stage."""
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        self.stage = stage
+        self.reason = reason
+        super().__init__(f"{stage}: {reason}")
+
+
+@dataclass(frozen=True)
+class State:
+    """A target at one moment."""
+
+    tainted: int
+    modules: frozenset[str]
+    entries: frozenset[str]
+    interrupts: frozenset[str]
+
+    def left_since(self, before: State) -> list[str]:
+        """What is there now and was not before: files, devices and interrupts, sorted."""
+        return sorted((self.entries - before.entries) | {f"interrupt {each}" for each in self.interrupts - before.interrupts})
+
+
+@dataclass
+class ModuleUnderTest:
+    """A module on a target: what a behaviour test gets as `module` or `loaded`."""
+
+    entry: Module
+    guest: Guest
+    needs: list[Module]
+    """The modules of the catalog that it needs, in loading order."""
+    in_tree: list[str]
+    """Modules of the kernel's own that it needs."""
+    gpio: Wiring | None = None
+    """Where the target's buttons and LED are, if it asks for GPIO lines."""
+    gone: State | None = None
+    """What the target was like when a life cycle, the last to use it, had seen it gone with all it needs."""
+
+    @property
+    def name(self) -> str:
+        """As its file is called."""
+        return self.entry.name
+
+    @property
+    def kname(self) -> str:
+        """As the kernel calls it."""
+        return kernel_name(self.name)
+
+    @property
+    def ko(self) -> str:
+        """Its file on the target."""
+        return _ko(self.name)
+
+    @property
+    def programs(self) -> str:
+        """The folder of the built user programs on the target."""
+        return target.PROGRAMS
+
+    def prepare_kernel(self) -> str:
+        """Shell commands that load what it needs of the kernel's own modules, and the hardware's stand-ins."""
+        lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
+        return "\n".join(lines + ([chip_setup.setup(self.gpio)] if self.gpio else []))
+
+    def release_kernel(self) -> str:
+        """Shell commands that take the hardware's stand-ins away; the kernel's own modules stay."""
+        return chip_setup.teardown(self.gpio) if self.gpio else ""
+
+    def prepare(self) -> str:
+        """Shell commands that load all it needs, as far as that is not loaded."""
+        return f"{self.prepare_kernel()}\n{self.prepare_needs()}"
+
+    def prepare_needs(self) -> str:
+        """Shell commands that load the modules of the catalog that it needs, as far as they are not loaded."""
+        return "\n".join(_insmod(kernel_name(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs)
+
+    def load(self, *parameters: str, check: bool = True) -> Result:
+        """Load it, after what it needs, with parameters as one would type them."""
+        self.gone = None
+        script = f"{self.prepare()}\nexec insmod {self.ko} {' '.join(parameters)}"
+        return self.guest.sh(script, check=check, timeout=self.entry.limit)
+
+    def unload(self, check: bool = True) -> Result:
+        """Unload it, but not what it needs."""
+        return self.guest.sh(f"exec rmmod {self.kname}", check=check, timeout=self.entry.limit)
+
+    def unload_if_loaded(self) -> None:
+        """Unload it, unless a test has done so."""
+        self.guest.sh(f"{_loaded(self.kname)} || exit 0; exec rmmod {self.kname}", timeout=self.entry.limit)
+
+    def clean_up(self) -> tuple[str, int]:
+        """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
+        if self.gone:
+            return "", self.gone.tainted
+        needs = (kernel_name(need.name) for need in reversed(self.needs))
+        unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in (self.kname, *needs))
+        answer = self.guest.sh(f"{unload}\n{self.release_kernel()}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
+        return answer.stderr.strip(), number(answer.stdout)
+
+    def is_loaded(self) -> bool:
+        """Whether the kernel has it."""
+        return self.guest.sh(_loaded(self.kname), check=False).rc == 0
+
+
+def modinfo(ko: Path) -> dict[str, str]:
+    """What modinfo says of a module's file, by field; the last value of a field that is there more than once."""
+    return _told(ko.parent).get(ko.name, {})
+
+
+@cache
+def _told(folder: Path) -> dict[str, dict[str, str]]:
+    """The same of all modules of a folder, by file: one sandbox for all, as starting one takes longer than modinfo does."""
+    names = [path.name for path in regular_files(folder, "*.ko")]
+    limits = Limits(seconds=60)
+    answer = sandbox.run(None, ["sh", "-c", MODINFO, "sh", *names], read_only={folder: sandbox.WORK}, limits=limits)
+    told = {}
+    for name, line in zip(names, answer.output.splitlines(), strict=False):
+        fields = (entry.partition("=") for entry in b64decode(line).decode(errors="replace").split("\0"))
+        told[name] = {field: value.strip() for field, _, value in fields}
+    return told
+
+
+def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
+    """The kernel's own modules that a module's file depends on: all its `depends` but the lab's `own`."""
+    lab = {kernel_name(name) for name in own}
+    return [name for name in modinfo(ko).get("depends", "").split(",") if name and kernel_name(name) not in lab]
+
+
+def state_of(look: Look) -> State:
+    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line[:LINE]) for line in look.interrupts.splitlines())
+    return State(
+        tainted=look.tainted,
+        modules=frozenset(line[:LINE].split(" ")[0] for line in look.modules.splitlines()),
+        entries=look.entries,
+        interrupts=frozenset(f"{found[1]} {found[2]}" for found in interrupts if found),
+    )
+
+
+def _insmod(kname: str, arguments: str) -> str:
+    return f"{_loaded(kname)} || insmod {arguments} || exit 91"
+
+
+def _loaded(kname: str) -> str:
+    """A shell condition, which starts no program: in /sys/module, what is built in has no such file."""
+    return f"[ -e /sys/module/{kname}/initstate ]"
+
+
+def kernel_name(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _ko(name: str) -> str:
+    return f"{target.MODULES}/{name}.ko"

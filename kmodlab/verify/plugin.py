@@ -1,0 +1,192 @@
+"""The pytest plugin of a verifying worker: one process for one kernel's target, one cell after the other.
+
+Every test belongs to the cell of the module that its `module` mark names. The plugin supplies the fixtures, watches the target
+before and after each test, brings it back when a module has broken it, and records each cell as soon as its last test is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kmodlab.ground.errors import LabError
+from kmodlab.guest.gpio import Chip, open_chip
+from kmodlab.guest.shell import Guest, number
+from kmodlab.results.contract import Stage, Verdict
+from kmodlab.run.lab import Lab
+from kmodlab.verify import retrial
+from kmodlab.verify.life_cycle import LifeCycle
+from kmodlab.verify.module import ModuleUnderTest, StageError
+from kmodlab.verify.retrial import CLOSING_SECONDS, Afterwards
+from kmodlab.verify.stress import Stress
+from kmodlab.verify.worker import Cell, Worker, aftermath, look
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kmodlab")
+    group.addoption("--kmodlab-run", type=Path, help="the run folder")
+    group.addoption("--kmodlab-kernel", help="the kernel of the run whose cells are verified")
+    group.addoption("--kmodlab-only", metavar="MODULE", help="verify no other module's cell")
+    group.addoption(
+        "--kmodlab-afterwards",
+        type=float,
+        default=CLOSING_SECONDS,
+        metavar="SECONDS",
+        help="watch the target for so long when the last module has gone (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    run, kernel = config.getoption("--kmodlab-run"), config.getoption("--kmodlab-kernel")
+    if not run or not kernel:
+        raise pytest.UsageError("kmodlab.verify needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
+    try:
+        config.stash[WORKER] = Worker(Lab.open(run), kernel)
+    except LabError as problem:
+        raise pytest.UsageError(str(problem)) from problem
+
+
+WORKER = pytest.StashKey[Worker]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for fixture in {"cell", "stress", "afterwards"} & set(metafunc.fixturenames):
+        names = metafunc.config.stash[WORKER].entries
+        metafunc.parametrize(
+            fixture, [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of this kernel's cells, cell by cell, each life cycle first; what comes afterwards is the last one's."""
+    names = [name for name in config.stash[WORKER].entries if config.getoption("--kmodlab-only") in (None, name)]
+    order = {name: number for number, name in enumerate(names)}
+    kept = [item for item in items if _name(item) in order and (_name(item) == names[-1] or not _uses(item, "afterwards"))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    kept.sort(key=lambda item: (order[_name(item)], not _uses(item, "cell"), _uses(item, "afterwards")))
+    items[:] = kept
+
+
+def _uses(item: pytest.Item, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
+
+
+def _name(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("module")
+    if mark is None or not mark.args:
+        raise pytest.UsageError(f"{item.nodeid} belongs to no cell: mark it with @pytest.mark.module(NAME)")
+    return str(mark.args[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    worker = item.config.stash[WORKER]
+    if call.excinfo and not report.skipped:
+        cell = worker.begin(_name(item))
+        cell.log.append(f"--- {item.name} ({call.when})\n{report.longreprtext}")
+        _judge(worker, cell, item, call.excinfo.value)
+    return report  # type: ignore[return-value]
+
+
+def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException) -> None:
+    reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    if isinstance(problem, StageError):
+        cell.fail(problem.stage, problem.reason)
+    elif isinstance(problem, LabError):
+        cell.fail(Stage.LOAD, reason, Verdict.ERROR)
+    else:
+        stage = Stage.LOAD if _uses(item, "cell") else Stage.BEHAVIOUR
+        cell.fail(stage, f"{item.name}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    worker = session.config.stash.get(WORKER, None)
+    if worker:
+        worker.finish()
+        retrial.note(worker.lab.run, worker.kernel, worker.doubts)
+        if not worker.lab.order.quick:
+            worker.describe_gpio()
+        worker.guest.close()
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest) -> Worker:
+    """This process's target and cells."""
+    return request.config.stash[WORKER]
+
+
+@pytest.fixture
+def guest(worker: Worker) -> Guest:
+    """The target."""
+    return worker.guest
+
+
+@pytest.fixture(autouse=True)
+def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
+    """Look at the target before and after the test; what the test did to it belongs to its cell."""
+    cell = worker.begin(_name(request.node))
+    if cell.failed and cell.failed[0] is not Stage.BEHAVIOUR:
+        pytest.skip(f"{cell.module.name} failed at {cell.failed[0]}: {cell.failed[2]}")
+    watch = worker.watch = look(worker, cell)
+    yield
+    problems = aftermath(worker, cell, watch)
+    if problems:
+        stage, reason = problems
+        raise StageError(stage, reason)
+
+
+@pytest.fixture
+def module(worker: Worker, request: pytest.FixtureRequest) -> ModuleUnderTest:
+    """The module under test, not loaded."""
+    return worker.begin(_name(request.node)).module
+
+
+@pytest.fixture
+def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
+    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
+    module.load(module.entry.parameters)
+    yield module
+    module.unload_if_loaded()
+
+
+@pytest.fixture
+def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
+    """The target's GPIO chip, its wires in the test's hand, for modules that ask for the hardware `gpio`.
+
+    A chip cannot go while the module holds its lines: so the module goes first, however the test ended.
+    """
+    if worker.wiring is None:
+        pytest.skip(f"{worker.kernel} has no GPIO lines that a test could drive")
+    with open_chip(worker.wiring, worker.guest, worker.emulated) as chip:
+        yield chip
+        if module.is_loaded():
+            module.unload()
+
+
+@pytest.fixture
+def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
+    """The life cycle of a planned module, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    life = LifeCycle(current.module, worker.key_known, worker.ko(request.param))
+    current.checks.update(life.checks)
+    life.checks = current.checks
+    return life
+
+
+@pytest.fixture
+def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
+    """Many loads of a planned module, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    cpus = 1 if current.module.entry.one_cpu else number(worker.guest.sh("nproc").stdout)
+    return Stress(current.module, worker.lab.order.stress, cpus, current.checks)
+
+
+@pytest.fixture
+def afterwards(worker: Worker, request: pytest.FixtureRequest) -> Afterwards:
+    """The time after the last test of a planned module, parametrised over all of this kernel."""
+    cell = worker.begin(request.param)
+    cell.when = "when it had gone: "
+    return Afterwards(cell.module.guest, request.config.getoption("--kmodlab-afterwards"))

@@ -1,0 +1,122 @@
+"""Who broke the machine? A fault that comes while one module is tested may be the work of one before it: of its timer, say.
+
+A module that did not have the machine to itself is therefore tried again, alone on a fresh one. Where it passes, those that the
+machine had held before it are tried, the newest first, and the machine is watched when each is gone, for longer than the fault
+took to come. Where none of them is caught, either, the fault stays with the module that it came to: it was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from kmodlab.ground.files import write_aside
+from kmodlab.guest.shell import Guest, GuestLostError
+from kmodlab.results import events
+from kmodlab.results.contract import Cell, Stage, Verdict
+from kmodlab.results.folder import Run
+from kmodlab.verify.module import StageError
+
+SUSPECT_SECONDS = 60.0
+"""A module that was done with earlier than that is not suspected: timers and work of drivers come within seconds."""
+LONGER = 1.5
+LONGER_SECONDS = 2.0
+"""For how long a suspect is watched: the time that the fault took to come, so many times, and so much more."""
+CLOSING_SECONDS = 5.0
+"""For how long the machine is watched in any case when the last module has gone."""
+ANSWER_LIMIT = 20.0
+"""Seconds after that in which a machine says that it is still there."""
+
+
+@dataclass
+class Afterwards:
+    """The time after a module's last test."""
+
+    guest: Guest
+    seconds: float
+
+    def watch(self) -> None:
+        """Leave the machine alone for so long. StageError where it is lost; what its log says is for others to judge."""
+        try:
+            self.guest.sh(f"sleep {self.seconds:.0f}", timeout=self.seconds + ANSWER_LIMIT)
+        except (GuestLostError, AssertionError) as problem:
+            raise StageError(
+                Stage.LOG, f"the machine was lost when the module had gone: {str(problem).splitlines()[0]}"
+            ) from problem
+
+
+class Doubt(BaseModel):
+    """A fault that came to one module's cell, and that others may have made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    module: str
+    suspects: dict[str, float]
+    """The modules that the machine had held before, the newest first: seconds from the end of their cells to the fault."""
+
+
+_DOUBTS = TypeAdapter(list[Doubt])
+
+
+def note(run: Run, kernel: str, doubts: list[Doubt]) -> None:
+    """Keep what a kernel's worker is not certain of, for `settle`."""
+    if doubts:
+        path = _path(run, kernel)
+        path.parent.mkdir(exist_ok=True)
+        write_aside(path, _DOUBTS.dump_json(doubts).decode())
+
+
+def settle(run: Run, kernel: str, try_alone: Callable[[str, float], None]) -> None:
+    """Find out whose each doubtful fault is, and correct the records of the cells.
+
+    `try_alone` does a module's cell again on a fresh machine, and watches that for so many seconds when the module is gone.
+    """
+    path = _path(run, kernel)
+    if not path.exists():
+        return
+    doubts = _DOUBTS.validate_json(path.read_bytes())
+    path.unlink()
+    for doubt in doubts:
+        first = _cell(run, kernel, doubt.module)
+        if first.verdict is not Verdict.FAIL:
+            continue  # the catalog expects it to fail
+        _say(run, kernel, f"{doubt.module} did not have the machine to itself: it is tried again")
+        try_alone(doubt.module, CLOSING_SECONDS)
+        again = _cell(run, kernel, doubt.module)
+        if again.verdict is Verdict.FAIL or (again.verdict is Verdict.PASS and _caught(run, kernel, doubt, try_alone)):
+            continue
+        _keep(run, first)
+
+
+def _caught(run: Run, kernel: str, doubt: Doubt, try_alone: Callable[[str, float], None]) -> bool:
+    """Whether one of the suspects does it again."""
+    for module, seconds in doubt.suspects.items():
+        first = _cell(run, kernel, module)
+        _say(run, kernel, f"{doubt.module} passes alone: {module} was on the machine before it, and is tried again")
+        try_alone(module, seconds * LONGER + LONGER_SECONDS)
+        again = _cell(run, kernel, module)
+        if again.verdict is Verdict.FAIL and again.reason != first.reason:
+            return True
+        if first.verdict is Verdict.FAIL and again.verdict is not Verdict.FAIL:
+            _keep(run, first)
+    return False
+
+
+def _keep(run: Run, first: Cell) -> None:
+    """A failure that was seen counts, even if it was not seen again."""
+    run.record(first.kernel, first.module, first.stage, Verdict.FAIL, f"{first.reason} (not so again on a fresh machine)")
+
+
+def _cell(run: Run, kernel: str, module: str) -> Cell:
+    return next(each for each in run.collect().cells if (each.kernel, each.module) == (kernel, module))
+
+
+def _say(run: Run, kernel: str, text: str) -> None:
+    events.emit(run.folder, kernel, "verify", "note", text=text)
+
+
+def _path(run: Run, kernel: str) -> Path:
+    return run.folder / "doubts" / f"{kernel}.json"

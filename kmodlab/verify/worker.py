@@ -1,0 +1,327 @@
+"""One kernel's target and its cells: what is watched before and after each test, and who is blamed for what is found."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import tail, write_aside
+from kmodlab.guest import kmemleak
+from kmodlab.guest.gpio import listing, open_chip
+from kmodlab.guest.shell import FLOODED, GuestLostError, number
+from kmodlab.judge import taint
+from kmodlab.judge.classifier import Finding, Severity, classify, classify_console
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.catalog import Module
+from kmodlab.results import events
+from kmodlab.results.contract import Check, Stage, Verdict
+from kmodlab.run.deploy import deploy
+from kmodlab.run.lab import Lab
+from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs
+from kmodlab.verify.retrial import SUSPECT_SECONDS, Doubt
+
+STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
+"""What a worker decides; build, sign and deploy were decided before."""
+CONSOLE_MOST = 1 << 20
+"""Bytes of the console's end that are looked at when a target is lost."""
+ALIVE_LIMIT = 8
+"""Seconds in which a target that is not lost answers a trivial command."""
+
+
+@dataclass
+class Cell:
+    """A cell while it is worked on."""
+
+    module: ModuleUnderTest
+    started: float = field(default_factory=time.monotonic)
+    checks: dict[Stage, list[Check]] = field(default_factory=dict)
+    failed: tuple[Stage, Verdict, str] | None = None
+    log: list[str] = field(default_factory=list)
+    when: str = ""
+    """What the reason of a failure begins with, where that would surprise."""
+
+    def fail(self, stage: Stage, reason: str, verdict: Verdict = Verdict.FAIL) -> None:
+        """Keep the first thing that went wrong; later ones often follow from it."""
+        if self.failed is None:
+            self.failed = (stage, verdict, reason)
+
+    def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
+        """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
+        reason = f"{self.when}{reason}"
+        if self.failed:
+            stage = self.failed[0]
+            self.failed = (stage, Verdict.FAIL, reason)
+        return stage, reason
+
+
+class Worker:
+    """One kernel's target and its cells."""
+
+    def __init__(self, lab: Lab, kernel: str) -> None:
+        self.lab = lab
+        self.kernel = kernel
+        self.target = lab.target(kernel)
+        self.release = lab.release(kernel)
+        self.guest = self.target.guest()
+        self.guest.connect()
+        self.wiring = lab.wiring(kernel)
+        self.key_known = lab.key_known(kernel)
+        self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
+        self.cell: Cell | None = None
+        self._tainted: int | None = None
+        self.lost = ""
+        """Why it cannot be brought back any more."""
+        self.watch: Watch | None = None
+        """What the target was like before the newest test, since it was brought back."""
+        self.doubts: list[Doubt] = []
+        """Faults that may be another module's than the one that they came to."""
+        self._done: dict[str, float] = {}
+        """When each module that the target has held since it was brought back was done with."""
+        self._leaks_told: bool | None = None
+
+    def module(self, name: str) -> ModuleUnderTest:
+        """A module of the catalog with all it needs, in loading order."""
+        wiring = self.wiring
+        entry = self.entries[name]
+        if wiring:
+            entry = entry.model_copy(update={"parameters": wiring.fill(entry.parameters)})
+        needs = self._needs(entry)
+        own = [name, *(need.name for need in needs)]
+        in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
+        extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
+        gpio = wiring if "gpio" in entry.hardware else None
+        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), gpio)
+
+    def _needs(self, entry: Module) -> list[Module]:
+        found: dict[str, Module] = {}
+        for name in entry.needs:
+            need = self.entries[name]
+            found.update({each.name: each for each in (*self._needs(need), need)})
+        return list(found.values())
+
+    def ko(self, name: str) -> Path:
+        """A module's signed file on the controller."""
+        return self.lab.artefacts(self.kernel) / "modules" / f"{name}.ko"
+
+    def begin(self, name: str) -> Cell:
+        """The cell of a module; the one before is recorded when another one begins."""
+        if self.cell and self.cell.module.name != name:
+            self.finish()
+        if self.cell is None:
+            self.cell = Cell(self.module(name))
+            self._forget_leaks()
+            events.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="start")
+        return self.cell
+
+    def finish(self) -> None:
+        """Record the cell."""
+        cell, self.cell = self.cell, None
+        if cell is None:
+            return
+        self._look_for_leaks(cell)
+        name, seconds = cell.module.name, time.monotonic() - cell.started
+        for stage in STAGES:
+            if stage is Stage.BEHAVIOUR and self.lab.order.quick:
+                continue
+            verdict, reason = Verdict.PASS, ""
+            if cell.failed and cell.failed[0] is stage:
+                _, verdict, reason = cell.failed
+            last = stage is STAGES[-1]
+            self.lab.run.record(
+                self.kernel,
+                name,
+                stage,
+                verdict,
+                reason,
+                seconds=seconds if last else 0.0,
+                checks=cell.checks.get(stage, ()),
+                log_text="\n".join(cell.log) if last else "",
+            )
+        if self.watch:  # else the target was brought back at its last test, and has not held it since
+            self._done[name] = time.monotonic()
+        failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
+        text = cell.failed[2] if cell.failed else ""
+        events.emit(
+            self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
+        )
+
+    def doubt(self, cell: Cell) -> None:
+        """A fault has come to a cell; was its module the only one on the target for a while?"""
+        now = time.monotonic()
+        ages = {name: now - done for name, done in reversed(self._done.items())}
+        if suspects := {name: age for name, age in ages.items() if age < SUSPECT_SECONDS}:
+            self.doubts.append(Doubt(module=cell.module.name, suspects=suspects))
+
+    @property
+    def leaks_told(self) -> bool:
+        """Whether the target's kernel tells of memory that was lost."""
+        if self._leaks_told is None:
+            self._leaks_told = kmemleak.offered(self.guest)
+        return self._leaks_told
+
+    def _forget_leaks(self) -> None:
+        """What was lost before a cell is none of its fault."""
+        if self.leaks_told:
+            with suppress(GuestLostError):  # the next look finds that, too, and brings the target back
+                kmemleak.forget(self.guest)
+
+    def _look_for_leaks(self, cell: Cell) -> None:
+        """When all of a cell is done: has its module lost memory? A target that was just brought back knows of none."""
+        if not self.leaks_told:
+            return
+        try:
+            report = kmemleak.scan(self.guest)
+        except (GuestLostError, AssertionError) as problem:
+            cell.fail(Stage.LOG, f"the search for leaks failed: {str(problem).splitlines()[0]}", Verdict.ERROR)
+            return
+        name = "no memory lost"
+        if report:
+            cell.log += ["--- kmemleak", report]
+            cell.fail(Stage.LOG, kmemleak.summary(report))
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.FAIL, reason=kmemleak.summary(report)))
+        else:
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
+
+    @property
+    def tainted(self) -> int:
+        """The taint before the next test: what the last look said."""
+        if self._tainted is None:
+            self._tainted = number(self.guest.sh("cat /proc/sys/kernel/tainted").stdout)
+        return self._tainted
+
+    @tainted.setter
+    def tainted(self, value: int) -> None:
+        self._tainted = value
+
+    def restore(self) -> None:
+        """Bring back the target as it was right after its boot, with the modules on it."""
+        self.guest.close()
+        self._tainted = None
+        self.watch = None
+        self._done.clear()
+        try:
+            self.target.restore()
+        except LabError as problem:
+            self.lost = str(problem)
+            raise
+        self.guest = self.target.guest()
+        deploy(self.lab, self.kernel, self.guest)
+        self._forget_leaks()
+        if self.cell:
+            self.cell.module.guest = self.guest
+
+    @property
+    def emulated(self) -> Vm | None:
+        """The target where it is an emulated machine, whose wires QEMU holds."""
+        return self.target if isinstance(self.target, Vm) else None
+
+    def describe_gpio(self) -> None:
+        """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
+        if self.lost:
+            return
+        try:
+            with open_chip(self.wiring, self.guest, self.emulated) if self.wiring else nullcontext():
+                text = listing(self.guest)
+        except (GuestLostError, AssertionError, LabError) as problem:
+            text = f"cannot be told: {problem}\n"
+        write_aside(self.lab.run.folder / "logs" / self.kernel / "gpio.txt", text)
+
+    def alive(self) -> bool:
+        """Whether the target still answers."""
+        if self.target.state is None:
+            return False
+        try:
+            return self.guest.sh("true", check=False, timeout=ALIVE_LIMIT).rc == 0
+        except (GuestLostError, AssertionError):
+            return False
+
+
+@dataclass
+class Watch:
+    """What the target was like before a test."""
+
+    mark: int
+    tainted: int
+    console: int
+    """Bytes of the console so far."""
+
+
+def look(worker: Worker, cell: Cell) -> Watch:
+    if worker.lost:
+        raise LabError(worker.lost)
+    try:
+        return _watch(worker)
+    except GuestLostError as problem:
+        if worker.watch and not worker.alive():  # it died between two tests
+            raise StageError(*_autopsy(worker, cell, worker.watch, str(problem).splitlines()[0])) from problem
+        worker.restore()
+        return _watch(worker)
+
+
+def _watch(worker: Worker) -> Watch:
+    return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | None:
+    """What a test left behind: the first fault, after which the target has been brought back if it needed that."""
+    try:
+        stuck, worker.tainted = cell.module.clean_up()
+        records = worker.guest.log.since(watch.mark)
+    except (GuestLostError, AssertionError) as problem:
+        return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
+    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
+    findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
+    cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps(watch.mark)))
+    # A test may bring the target back itself; then it has no taint of before to be compared with.
+    before = watch.tainted if worker.watch else 0
+    faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
+    if findings:
+        worker.doubt(cell)
+    if findings or faults or stuck:
+        worker.restore()
+    if findings:
+        return cell.explain(Stage.LOG, f"{findings[0].kind}: {findings[0].headline}")
+    if stuck:
+        return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {stuck}"
+    if faults:
+        return Stage.LOG, faults[0]
+    return None
+
+
+def _log_check(findings: list[Finding], gaps: list[str]) -> Check:
+    name = "kernel log clean"
+    if findings:
+        return Check(name=name, verdict=Verdict.FAIL, reason=f"{findings[0].kind}: {findings[0].headline}")
+    if gaps:
+        return Check(name=name, verdict=Verdict.FAIL, reason=f"the log cannot be trusted: {gaps[0]}")
+    return Check(name=name, verdict=Verdict.PASS)
+
+
+def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[Stage, str]:
+    """The target is lost, or something on it hangs: find out what its log and its console tell, then bring it back."""
+    if worker.alive():
+        # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
+        worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
+    state = worker.target.state
+    known = worker.guest.log.known(watch.mark)
+    console = tail(worker.target.console, CONSOLE_MOST, watch.console)
+    findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
+    faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
+    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
+    cell.log += ["--- serial console", console]
+    worker.doubt(cell)
+    worker.restore()
+    if faults:
+        return cell.explain(Stage.LOAD, f"{faults[0].kind}: {faults[0].headline}")
+    if state is None:
+        return cell.explain(Stage.LOAD, f"the machine went down without a word: {symptom}")
+    if symptom.startswith(FLOODED):
+        return cell.explain(Stage.LOG, symptom)
+    return cell.explain(Stage.LOAD, f"hang: {symptom}")

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from kmodlab.build.kbuild import build, failed_modules, failure_reason, split_log
+from kmodlab.build.modules import SourceModule
+from kmodlab.ground import sandbox
+from kmodlab.ground.sandbox import Answer, Limits
+
+
+def module(name: str, *objects: str) -> SourceModule:
+    return SourceModule(name=name, folder=Path("/src"), objects=objects or (name,))
+
+
+BATCH = [module("hello-1"), module("two"), module("both", "start", "stop")]
+
+
+@pytest.mark.parametrize(
+    ("line", "broken"),
+    [
+        ("make[2]: *** [/usr/src/linux-headers-6.12/scripts/Makefile.build:234: /mnt/two.o] Error 1", ["two"]),
+        ("make[4]: *** [/usr/src/linux-headers-7.3/scripts/Makefile.build:287: stop.o] Error 1", ["both"]),
+        ('ERROR: modpost: "nowhere" [/mnt/hello-1.ko] undefined!', ["hello-1"]),
+        ('ERROR: modpost: "nowhere" [hello-1.ko] undefined!', ["hello-1"]),
+        ("ERROR: modpost: missing MODULE_LICENSE() in /mnt/two.o", ["two"]),
+        ("make: *** [Makefile:250: __sub-make] Error 2", []),
+        ("make[1]: *** [/usr/src/linux-headers-6.12/Makefile:1960: modpost] Error 2", []),
+    ],
+)
+def test_kbuilds_word_on_who_broke_the_batch(line: str, broken: list[str]) -> None:
+    assert [each.name for each in failed_modules(line, BATCH)] == broken
+
+
+def test_a_joint_log_is_given_to_those_it_speaks_of() -> None:
+    log = """\
+make: Entering directory '/usr/src/linux-headers-6.12'
+  CC [M]  /mnt/hello-1.o
+/mnt/hello-1.c:3:12: warning: 'unused' defined but not used [-Wunused-function]
+    3 | static int unused(void) { return 1; }
+  CC [M]  /mnt/start.o
+In file included from /mnt/start.c:1:
+/mnt/shared.h:9:1: warning: no previous prototype
+  MODPOST /mnt/Module.symvers
+WARNING: modpost: something of nobody's
+  LD [M]  /mnt/two.ko
+"""
+    parts = split_log(log, BATCH)
+    assert "unused" in parts["hello-1"] and "shared.h" not in parts["hello-1"]
+    assert "shared.h:9:1: warning" in parts["both"]
+    assert parts["two"].strip() == "LD [M]  /mnt/two.ko"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("/mnt/two.c:6:2: error: #error broken\nmake: *** x", "two.c:6:2: error: #error broken"),
+        ('ERROR: modpost: "gone" [/mnt/two.ko] undefined!\nmake: *** x', 'ERROR: modpost: "gone" [two.ko] undefined!'),
+        ("make: *** No rule to make target", "make: *** No rule to make target"),
+        ("", "the Makefile built no two.ko"),
+    ],
+)
+def test_the_reason_is_the_compilers_own_first_line(log: str, reason: str) -> None:
+    assert failure_reason(log, "two") == reason
+
+
+@pytest.mark.parametrize(("cross", "word"), [("aarch64-linux-gnu-", ["CROSS_COMPILE=aarch64-linux-gnu-"]), ("", [])])
+def test_kbuild_is_told_of_another_architecture_and_of_no_other(
+    cross: str, word: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits) -> Answer:
+        commands.append(command)
+        return Answer(1, "make: *** not today")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/Makefile").write_text("obj-m := two.o\n")
+    answer = build(tmp_path, "root", "6.12", [SourceModule(name="two", folder=tmp_path / "src", objects=("two",))], cross=cross)
+    assert not answer["two"].built.ok and answer["two"].built.reason == "make: *** not today"
+    (command,) = commands
+    assert [each for each in command if each.startswith("CROSS_COMPILE=")] == word and command[-1] == "modules"

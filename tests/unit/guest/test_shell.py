@@ -1,0 +1,151 @@
+"""The shell on a target: a real agent on this machine stands in for the target's, and a wicked one for a broken kernel's."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import pytest
+
+from kmodlab.guest import shell as guest
+from kmodlab.guest.shell import GuestLog, GuestLostError, Shell, number
+
+
+def local(script: str) -> "subprocess.Popen[bytes]":
+    """Starts what would be started on the target here."""
+    script = script.replace("exec python3", f"exec {shlex.quote(sys.executable)}")
+    return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def shell() -> Iterator[Shell]:
+    shell = Shell(local)
+    yield shell
+    shell.close()
+
+
+def wicked(answer: str) -> Shell:
+    """A target that gives this answer, a shell command's output, to whatever it is asked."""
+    return Shell(lambda _: local(f"while read -r job; do {answer}; done"))
+
+
+def test_a_script_gives_status_and_both_outputs(shell: Shell) -> None:
+    answer = shell.run("shell", "cat; echo no >&2; exit 3", "yes", 5)
+    assert (answer.rc, answer.stdout, answer.stderr) == (3, "yes", "no\n")
+    assert shell.run("python", "print(6 * 7)", "", 5).stdout == "42\n"
+
+
+def test_a_job_that_is_over_time_says_so_and_the_next_one_gets_its_own_answer(shell: Shell) -> None:
+    assert shell.run("shell", "sleep 20", "", 0.2).rc == guest.OVER
+    assert shell.run("shell", "echo two", "", 5).stdout == "two\n"
+
+
+class _LimitError(BaseException):
+    """As pytest-timeout raises one in the middle of anything."""
+
+
+def test_who_stops_waiting_does_not_put_later_answers_one_off(shell: Shell) -> None:
+    shell.run("shell", "true", "", 5)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _LimitError
+
+    earlier = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(_LimitError):
+            shell.run("shell", "sleep 1; echo one", "", 5)
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+    assert shell.run("shell", "echo two", "", 5).stdout == "two\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "echo rubbish",
+        "echo '{}'",
+        "echo '[]'",
+        'echo \'[1, "0", "", ""]\'',
+        "echo '[1, 0, 7, \"\"]'",
+        "echo '[1, 0, \"\"]'",
+        'echo \'[1, 1e400, "", ""]\'',
+        'echo \'[2, 0, "of another job", ""]\'',
+        "python3 -c \"print('[' * 100_000)\"",
+        r"printf '\377\376\n'",
+        "echo 'null'",
+    ],
+)
+def test_an_answer_of_any_other_shape_costs_the_connection(answer: str) -> None:
+    shell = wicked(answer)
+    with pytest.raises(GuestLostError, match="the guest's answer cannot be read"):
+        shell.run("shell", "true", "", 5)
+    assert shell._process is None
+
+
+def test_a_lost_connection_is_told_as_such() -> None:
+    with pytest.raises(GuestLostError, match="the connection was lost during: true"):
+        wicked("exit 0").run("shell", "true", "", 5)
+
+
+def test_what_it_says_of_itself_may_be_anything() -> None:
+    look = json.dumps([1, "4096 and more", "", "", None])
+    with pytest.raises(GuestLostError, match="'4096 and more' is no number"):
+        wicked(f"echo {shlex.quote(look)}").look(5, entries=False)
+
+
+@pytest.mark.parametrize("flood", ["yes", "head -c 1G /dev/zero"])
+def test_a_flood_costs_no_memory(flood: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "LONGEST", 1 << 20)
+    monkeypatch.setattr(guest, "GRACE", 1.0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(GuestLostError):
+            wicked(f"exec {flood}").run("shell", "true", "", 1)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_outputs_first_megabytes_are_taken(shell: Shell) -> None:
+    assert len(shell.run("shell", "head -c 20M /dev/zero | tr '\\0' x", "", 20).stdout) == 4 << 20
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1 2", "9" * 30])
+def test_a_number_is_one_or_the_guest_is_lost(text: str) -> None:
+    assert number(" 4096\n") == 4096
+    with pytest.raises(GuestLostError, match="is no number"):
+        number(text)
+
+
+def test_the_agent_needs_nothing_that_an_old_python_has_not() -> None:
+    """It runs on targets with Python 3.9, whose grammar an AST of that version is."""
+    import ast
+
+    for path in guest.AGENTS.glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def kmsg(*lines: str) -> Callable[[str], "subprocess.Popen[bytes]"]:
+    """A target whose /dev/kmsg first says these lines, and then the lab's marks as its kernel numbers them."""
+    said = "".join(f"{line}\n" for line in lines)
+    script = f'printf %s {shlex.quote(said)}; n=100; while read -r mark; do echo "12,$n,1,-;{guest.MARK} $mark"; n=$((n+1)); done'
+    return lambda _: local(script)
+
+
+def test_marks_cannot_be_forged_or_hidden_by_what_a_module_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 7)
+    forged = [f"4,{number},1,-;{guest.MARK} {number + 6}" for number in range(1, 5)]
+    log = GuestLog(kmsg(*forged, f"3,9,1,-;BUG: kernel fault, {guest.MARK} 12"))
+    try:
+        mark = log.mark()
+        assert mark == 100, "the kernel's own record is no mark"
+        known = [record.text for record in log.known(-1)]
+        assert len(known) == 5 and known[-1].startswith("BUG")
+    finally:
+        log.close()

@@ -1,0 +1,27 @@
+"""What a run takes up, and in which order."""
+
+from pathlib import Path
+
+import yaml
+
+from kmodlab.build.trees import Tree
+from kmodlab.debian.archive import Resolved
+from kmodlab.plan.kernels import load_inventory
+from kmodlab.results.folder import Run
+from kmodlab.run.lab import Lab, Order
+from kmodlab.stages.planning import fleet
+
+
+def test_a_run_on_secure_boot_leaves_out_machines_without_uefi() -> None:
+    inventory = load_inventory()
+    assert "6.12-arm64" in fleet(inventory, secureboot=False, group="nightly")
+    secure = fleet(inventory, secureboot=True, group="nightly")
+    assert secure and all(inventory[name].vm_firmware == "ovmf" for name in secure)
+
+
+def test_the_slowest_kernel_begins_first(tmp_path: Path) -> None:
+    names = ["6.1-x86_64", "6.12-x86_64", "6.12-debug-x86_64"]
+    kernels = {name: Resolved(kernel=load_inventory()[name], release="1", version="1", sources=()) for name in names}
+    order = Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels=kernels)
+    tree = yaml.safe_load(Lab(Run.create(tmp_path), order).write_inventory().read_text())
+    assert list(tree["run"]["hosts"]) == ["6.12-debug-x86_64", "6.1-x86_64", "6.12-x86_64"]

@@ -1,0 +1,86 @@
+"""Whose a fault is: the module's that it came to, another's before it, or nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.folder import Expected, Planned, Run
+from kmodlab.verify import retrial
+from kmodlab.verify.retrial import CLOSING_SECONDS, Doubt
+
+K = "6.12-x86_64"
+PASS, FAIL = Verdict.PASS, Verdict.FAIL
+STAGES = (Stage.LOAD, Stage.LOG)
+
+
+class Machine:
+    """A run in which `victim` failed after `maker` and `other`, and what a fresh machine says of each of them."""
+
+    def __init__(self, folder: Path, alone: dict[str, str], expect: Expected | None = None) -> None:
+        names = ("other", "maker", "victim")
+        self.run = Run.create(folder)
+        cells = [Planned(kernel=K, module=name, stages=STAGES, expect=expect if name == "victim" else None) for name in names]
+        self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
+        self.alone = alone
+        self.tried: list[tuple[str, float]] = []
+        for name in names:
+            self.record(name, Stage.LOAD, "oops" if name == "victim" else "")
+
+    def record(self, name: str, stage: Stage, reason: str) -> None:
+        for each in STAGES:
+            failed = reason and each is stage
+            self.run.record(K, name, each, FAIL if failed else PASS, reason if failed else "")
+
+    def try_alone(self, name: str, seconds: float) -> None:
+        self.tried.append((name, seconds))
+        self.record(name, Stage.LOG, self.alone.get(name, ""))
+
+    def settle(self) -> dict[str, tuple[Verdict, str]]:
+        retrial.note(self.run, K, [Doubt(module="victim", suspects={"maker": 4, "other": 10})])
+        retrial.settle(self.run, K, self.try_alone)
+        return {cell.module: (cell.verdict, cell.reason) for cell in self.run.collect().cells}
+
+
+def test_who_fails_alone_too_is_the_maker(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"victim": "oops, alone"})
+    assert machine.settle() == {"other": (PASS, ""), "maker": (PASS, ""), "victim": (FAIL, "oops, alone")}
+    assert machine.tried == [("victim", CLOSING_SECONDS)]
+
+
+def test_a_suspect_that_does_it_again_is_the_maker_and_the_others_are_left_alone(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"maker": "late"})
+    assert machine.settle() == {"other": (PASS, ""), "maker": (FAIL, "late"), "victim": (PASS, "")}
+    assert machine.tried == [("victim", CLOSING_SECONDS), ("maker", 8.0)], "longer than it took to come"
+
+
+def test_a_fault_without_another_maker_stays_where_it_was_seen(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {})
+    verdict, reason = machine.settle()["victim"]
+    assert verdict is FAIL and reason.startswith("oops (not so again")
+    assert [name for name, _ in machine.tried] == ["victim", "maker", "other"]
+
+
+@pytest.mark.parametrize("alone", [{}, {"maker": "its own"}])
+def test_a_suspects_own_failure_neither_gets_lost_nor_counts_for_the_fault(tmp_path: Path, alone: dict[str, str]) -> None:
+    machine = Machine(tmp_path, alone)
+    machine.record("maker", Stage.LOAD, "its own")
+    found = machine.settle()
+    assert found["victim"][0] is FAIL and found["maker"][0] is FAIL
+    assert found["maker"][1].startswith("its own")
+
+
+def test_an_expected_failure_is_no_doubt(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {}, Expected(stage=Stage.LOAD, reason="so it is"))
+    machine.settle()
+    assert machine.tried == []
+
+
+def test_what_is_settled_is_not_tried_another_time(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"maker": "late"})
+    machine.settle()
+    machine.tried.clear()
+    retrial.settle(machine.run, K, machine.try_alone)
+    assert machine.tried == []
