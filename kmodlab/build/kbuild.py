@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -53,6 +54,8 @@ FAILED = re.compile(
     r"|(?:\S*/)?([\w.+-]+)\.o: error: objtool"
 )
 """How kbuild names what it could not make: make's own word, modpost's (two forms), objtool's."""
+UNDEFINED = re.compile(r'^ERROR: modpost: "\S+" \[\S+\] undefined!$', re.MULTILINE)
+"""A symbol that the kernel has not: another module of the folder may have it."""
 STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(?:\S*/)?([\w.+-]+?)\.(?:o|ko|mod|mod\.c|mod\.o)$")
 """kbuild's line for a step: `  CC [M]  /mnt/hello-1.o`."""
 
@@ -141,7 +144,10 @@ def build(
 
     for folder in {module.folder: None for module in missing}:
         batch = [module for module in missing if module.folder == folder]
-        _alone(kernel, _together(kernel, folder, batch, store), store)
+        alone = _together(kernel, folder, batch, store)
+        broken = set(alone)
+        others = [module for module in modules if module.folder == folder and module not in broken]
+        _alone(kernel, alone, [module for module in others if results[module.name].built.ok], store)
     return results
 
 
@@ -179,15 +185,32 @@ def _together(kernel: Target, folder: Path, batch: list[SourceModule], store: St
     return alone + batch
 
 
-def _alone(kernel: Target, modules: list[SourceModule], store: Store) -> None:
-    def one(module: SourceModule) -> None:
-        with _prepared(module.folder) as work:
-            answer = _make(kernel, work, [module], jobs=1)
-            ko = _products(kernel, work).get(module.name) if answer.status == 0 else None
-            store(module, ko, answer.log)
-
+def _alone(kernel: Target, modules: list[SourceModule], good: list[SourceModule], store: Store) -> None:
+    """Build each module by itself, and those that lack another's symbols once more beside all that could be built: `good`, and
+    whichever come to that.
+    """
+    waiting = modules
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(one, modules))
+        beside: list[SourceModule] = []
+        while waiting:
+            logs = list(pool.map(partial(_one, kernel, beside, store), waiting))
+            lacking = [module for module, log in zip(waiting, logs, strict=True) if log and UNDEFINED.search(log)]
+            good = [*good, *(module for module, log in zip(waiting, logs, strict=True) if log is None)]
+            news = len(good) > len(beside) and bool(lacking)
+            for module, log in zip(waiting, logs, strict=True):
+                if log is not None and not (news and module in lacking):
+                    store(module, None, log)
+            waiting, beside = (lacking if news else []), good
+
+
+def _one(kernel: Target, beside: list[SourceModule], store: Store, module: SourceModule) -> str | None:
+    """Build one module, beside others; what was said where that failed."""
+    with _prepared(module.folder) as work:
+        answer = _make(kernel, work, [*beside, module], jobs=1)
+        ko = _products(kernel, work).get(module.name) if answer.status == 0 else None
+        if ko:
+            store(module, ko, split_log(answer.output, [*beside, module])[module.name] if beside else answer.log)
+        return None if ko else answer.log
 
 
 @contextmanager

@@ -261,8 +261,12 @@ class GuestLog:
 
     def since(self, mark: int) -> list[Record]:
         """Every record after `mark` and before this call, without the lab's own marks."""
+        return self.window(mark)[0]
+
+    def window(self, mark: int) -> tuple[list[Record], int]:
+        """The same, and the mark at which the next window begins: nothing is between the two."""
         end = self.mark()
-        return [record for record in self.known(mark) if record.seq < end]
+        return [record for record in self.known(mark) if record.seq < end], end
 
     def known(self, mark: int) -> list[Record]:
         """What has arrived since `mark`, without asking a target that may be dead."""

@@ -113,6 +113,9 @@ class Expectation(_Lines):
     verdict: Literal["fail"] = "fail"
     stage: Stage
     reason: Reason
+    matches: Pattern | None = None
+    """What the failure's reason must match, as a regular expression. A fault that the kernel reports is never expected without.
+    """
 
 
 class Module(_Entry):
@@ -171,7 +174,7 @@ class Module(_Entry):
         """The failure that the catalog declares for that kernel: the first entry that matches, else None."""
         for entry in self.expect:
             if entry.holds(version) and (entry.arches is None or arch in entry.arches):
-                return Expected(stage=entry.stage, reason=entry.reason)
+                return Expected(stage=entry.stage, reason=entry.reason, matches=entry.matches or "")
         return None
 
 

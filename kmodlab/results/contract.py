@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+LOG_CLEAN = "kernel log clean"
+"""The name of the check that the kernel's log holds no fault."""
 EXPECTED_FAILURE = "expected failure"
 """The name of the check that an expected failure leaves in its cell."""
 

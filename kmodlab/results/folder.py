@@ -27,6 +27,7 @@ declaration is stale.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import make_printable, printable, write_aside
 from kmodlab.results.contract import (
     EXPECTED_FAILURE,
+    LOG_CLEAN,
     Cell,
     Check,
     Kernel,
@@ -63,6 +65,8 @@ class Expected(Model):
 
     stage: Stage
     reason: str
+    matches: str = ""
+    """A regular expression that the failure's own reason must match; empty for any that is no fault of the kernel's."""
 
 
 class Planned(Model):
@@ -332,6 +336,13 @@ class Run:
             if cell.kernel == kernel
         }
 
+    def decided(self, kernel: str, stages: Iterable[Stage]) -> set[str]:
+        """The modules of a kernel of which all of these stages that are planned are recorded, and none as the lab's error."""
+        wanted, verdicts = set(stages), self.verdicts(kernel)
+        owed = {cell.module: wanted & set(cell.stages) for cell in self.planned.cells if cell.kernel == kernel}
+        found = {name: {stage: verdicts[name].get(stage, Verdict.ERROR) for stage in each} for name, each in owed.items()}
+        return {name for name, each in found.items() if Verdict.ERROR not in each.values()}
+
     def publish(self) -> Results:
         """Collect, and write results.json and junit.xml. What programs of ours logged themselves can be looked at from now on."""
         results = self.collect()
@@ -393,6 +404,13 @@ def _joined(planned: Planned, records: Mapping[Stage, _Record]) -> dict[str, obj
     return {"verdict": Verdict.PASS, "stage": planned.stages[-1], "reason": ""}
 
 
+def _is_expected(cell: Cell, expected: Expected) -> bool:
+    """Whether a failure at the right stage is the one that was meant: a panic is never expected by accident."""
+    if expected.matches:
+        return re.search(expected.matches, cell.reason) is not None
+    return not any(check.name == LOG_CLEAN and check.verdict is Verdict.FAIL for check in cell.checks)
+
+
 def _against_expectation(cell: Cell, expected: Expected) -> Cell:
     promise = f"expected to fail at {expected.stage} ({expected.reason})"
     if cell.verdict is Verdict.PASS:
@@ -400,7 +418,7 @@ def _against_expectation(cell: Cell, expected: Expected) -> Cell:
         return cell.model_copy(update={"verdict": Verdict.FAIL, "stage": expected.stage, "reason": one_line(reason)})
     if cell.verdict is not Verdict.FAIL:
         return cell
-    if cell.stage is not expected.stage:
+    if cell.stage is not expected.stage or not _is_expected(cell, expected):
         return cell.model_copy(update={"reason": one_line(f"{cell.reason} (not as {promise})")})
     seen = Check(name=EXPECTED_FAILURE, verdict=Verdict.FAIL, reason=one_line(f"{expected.reason}: {cell.reason}"))
     return cell.model_copy(update={"verdict": Verdict.PASS, "reason": "", "checks": [*cell.checks, seen]})

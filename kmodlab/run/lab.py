@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,13 +127,17 @@ class Lab:
         return found
 
     def alive(self, kernel: str, before: Stage) -> list[Module]:
-        """Those of them that passed every stage before `before`, and whose needs did."""
+        """Those of them that passed every stage before `before`, and whose needs did. Who is blocked by one is recorded so."""
         verdicts = self.run.verdicts(kernel)
         earlier = list(Stage)[: list(Stage).index(before)]
         good: dict[str, Module] = {}
         for module in self.modules(kernel):
-            passed = all(verdicts[module.name].get(stage) is Verdict.PASS for stage in earlier)
-            if passed and all(need in good for need in module.needs):
+            lacking = next((need for need in module.needs if need not in good), "")
+            if not all(verdicts[module.name].get(stage) is Verdict.PASS for stage in earlier):
+                continue
+            if lacking:
+                self.run.record(kernel, module.name, before, Verdict.SKIP, f"needs {lacking}, which {_fate(verdicts[lacking])}")
+            else:
                 good[module.name] = module
         return list(good.values())
 
@@ -200,6 +205,15 @@ class Lab:
             firmware = secure_firmware(resolved.kernel, [certificate])
             return Vm(secure_kernel(resolved.kernel), signed_image(image), folder, console, firmware)
         return Vm(resolved.kernel, image, folder, console, ordinary(resolved.kernel, certificate))
+
+
+def _fate(verdicts: Mapping[Stage, Verdict]) -> str:
+    """What has become of a module that another needs, and that is not there."""
+    ended = next(((stage, verdict) for stage, verdict in verdicts.items() if verdict is not Verdict.PASS), None)
+    if not ended:
+        return "the lab lost"
+    words = {Verdict.FAIL: "failed at", Verdict.SKIP: "was skipped at", Verdict.ERROR: "the lab could not bring through"}
+    return f"{words[ended[1]]} {ended[0]}"
 
 
 def entries(tree: Tree, sources: dict[str, SourceModule]) -> list[Module]:

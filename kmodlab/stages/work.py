@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,10 +54,10 @@ def build_modules(lab: Lab, kernel: str) -> bool:
     compiled = False
     for part in PARTS:
         (lab.artefacts(kernel) / part).mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    before = time.monotonic()
 
     def done(result: kbuild.BuildResult) -> None:
-        nonlocal compiled
+        nonlocal compiled, before
         built, name = result.built, result.module.name
         fresh = result.ko.exists() and result.ko.stat().st_mtime > start_time
         compiled |= fresh
@@ -70,11 +71,12 @@ def build_modules(lab: Lab, kernel: str) -> bool:
             Stage.BUILD,
             Verdict.FAIL if problem else Verdict.PASS,
             problem,
-            seconds=time.monotonic() - started if fresh else 0.0,
+            seconds=time.monotonic() - before if fresh else 0.0,
             checks=warnings,
             log_text=result.log,
         )
         events.emit(lab.run.folder, kernel=kernel, stage="build", module=name, state="fail" if problem else "done", text=problem)
+        before = time.monotonic()
 
     start_time = time.time()
     sources = [lab.sources[entry.name] for entry in entries]
@@ -148,7 +150,9 @@ def boot(lab: Lab, kernel: str) -> bool:
     """Start a kernel's machine; True where it did not run."""
     target = lab.target(kernel)
     was = target.state
-    lab.run.note_kernel(kernel, accel=target.start().accel)
+    # One that a broken worker left is in a state that nobody knows.
+    state = target.restore() if was and kernel in lab.order.kernels else target.start()
+    lab.run.note_kernel(kernel, accel=state.accel)
     return was is None
 
 
@@ -191,7 +195,11 @@ def _work(lab: Lab, kernel: str, *, only: str = "", afterwards: float = 0) -> No
         *map(str, tests),
     ]
     with log.open("ab") as output:
-        answer = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
+        # What a person sets for a pytest of their own would leave out tests here.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        answer = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
+        )
     if answer.returncode not in (0, 1, 5):
         raise LabError(f"kernel {kernel}: the verifying worker broke (pytest status {answer.returncode}); see {log}")
 

@@ -110,6 +110,7 @@ exit 0"""
         answer = self._sh(Stage.UNLOAD, script)
         if "unloaded ok" not in _sections(answer.stdout):
             raise StageError(Stage.UNLOAD, _refusal(answer.stdout) or f"rmmod failed: {answer.stderr.strip()}")
+        self._note(Stage.UNLOAD, "rmmod")
         after = state_of(module.guest.look())
         stays = {module.kname, *(kernel_name(need.name) for need in module.needs)} & after.modules
         module.gone = None if stays else after

@@ -14,7 +14,7 @@ import pytest
 from kmodlab.ground.errors import LabError
 from kmodlab.guest.gpio import Chip, open_chip
 from kmodlab.guest.shell import Guest, number
-from kmodlab.results.contract import Stage, Verdict
+from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial
 from kmodlab.verify.life_cycle import LifeCycle
@@ -61,7 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of this kernel's cells, cell by cell, each life cycle first; what comes afterwards is the last one's."""
-    names = [name for name in config.stash[WORKER].entries if config.getoption("--kmodlab-only") in (None, name)]
+    only, worker = config.getoption("--kmodlab-only"), config.stash[WORKER]
+    names = [only] if only else [name for name in worker.entries if name not in worker.decided]
     order = {name: number for number, name in enumerate(names)}
     kept = [item for item in items if _name(item) in order and (_name(item) == names[-1] or not _uses(item, "afterwards"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -84,11 +85,26 @@ def _name(item: pytest.Item) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     worker = item.config.stash[WORKER]
+    if call.when == "call" and Stage.BEHAVIOUR is _stage(item):
+        _note(worker.begin(_name(item)), item, report)
     if call.excinfo and not report.skipped:
         cell = worker.begin(_name(item))
         cell.log.append(f"--- {item.name} ({call.when})\n{report.longreprtext}")
         _judge(worker, cell, item, call.excinfo.value)
     return report  # type: ignore[return-value]
+
+
+def _stage(item: pytest.Item) -> Stage:
+    """The stage that a test is about."""
+    return Stage.LOAD if any(_uses(item, each) for each in ("cell", "stress", "afterwards")) else Stage.BEHAVIOUR
+
+
+def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport) -> None:
+    """Keep which behaviour was seen, and which was not, and why."""
+    verdict = Verdict.SKIP if report.skipped else Verdict.PASS if report.passed else Verdict.FAIL
+    reason = report.longreprtext if report.skipped else ""
+    if verdict is not Verdict.FAIL:  # a failure is told in words below
+        cell.checks.setdefault(Stage.BEHAVIOUR, []).append(Check(name=item.name, verdict=verdict, reason=reason))
 
 
 def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException) -> None:
@@ -98,8 +114,7 @@ def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException
     elif isinstance(problem, LabError):
         cell.fail(Stage.LOAD, reason, Verdict.ERROR)
     else:
-        stage = Stage.LOAD if _uses(item, "cell") else Stage.BEHAVIOUR
-        cell.fail(stage, f"{item.name}: {reason}")
+        cell.fail(_stage(item), f"{item.name}: {reason}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

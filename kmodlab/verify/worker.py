@@ -14,10 +14,11 @@ from kmodlab.guest.gpio import listing, open_chip
 from kmodlab.guest.shell import FLOODED, GuestLostError, number
 from kmodlab.judge import taint
 from kmodlab.judge.classifier import Finding, Severity, classify, classify_console
+from kmodlab.judge.kernel_log import Record
 from kmodlab.machine.vm import Vm
 from kmodlab.plan.catalog import Module
 from kmodlab.results import events
-from kmodlab.results.contract import Check, Stage, Verdict
+from kmodlab.results.contract import LOG_CLEAN, Check, Stage, Verdict
 from kmodlab.run.deploy import deploy
 from kmodlab.run.lab import Lab
 from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs
@@ -27,6 +28,8 @@ STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
 CONSOLE_MOST = 1 << 20
 """Bytes of the console's end that are looked at when a target is lost."""
+NO_TEST = "no test of its own"
+"""The check of a behaviour stage to which nobody has written a test."""
 ALIVE_LIMIT = 8
 """Seconds in which a target that is not lost answers a trivial command."""
 
@@ -47,6 +50,23 @@ class Cell:
         """Keep the first thing that went wrong; later ones often follow from it."""
         if self.failed is None:
             self.failed = (stage, verdict, reason)
+
+    @property
+    def unclean(self) -> bool:
+        """Whether its module may have left the target as nobody else should find it."""
+        failed = {stage for stage, checks in self.checks.items() if any(check.verdict is Verdict.FAIL for check in checks)}
+        return bool(failed & {Stage.UNLOAD, Stage.LOG}) or (self.failed is not None and self.failed[0] is not Stage.BEHAVIOUR)
+
+    def verdict(self, stage: Stage) -> tuple[Verdict, str]:
+        """What was found out of one stage; where nobody looked, that is the lab's fault, and no pass."""
+        if self.failed and self.failed[0] is stage:
+            return self.failed[1:]
+        if stage in self.checks:
+            return Verdict.PASS, ""
+        if stage is Stage.BEHAVIOUR:
+            self.checks[stage] = [Check(name=NO_TEST, verdict=Verdict.PASS)]
+            return Verdict.PASS, ""
+        return (Verdict.SKIP, f"it failed at {self.failed[0]}") if self.failed else (Verdict.ERROR, "nobody saw it")
 
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
@@ -70,6 +90,8 @@ class Worker:
         self.wiring = lab.wiring(kernel)
         self.key_known = lab.key_known(kernel)
         self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
+        self.decided = lab.run.decided(kernel, STAGES)
+        """The modules whose cells an earlier pass has decided: they are not tried again because another one erred."""
         self.cell: Cell | None = None
         self._tainted: int | None = None
         self.lost = ""
@@ -78,6 +100,8 @@ class Worker:
         """What the target was like before the newest test, since it was brought back."""
         self.doubts: list[Doubt] = []
         """Faults that may be another module's than the one that they came to."""
+        self.cursor: int | None = None
+        """Where the log is read up to: what comes after it has no owner yet. None where it is not read yet."""
         self._done: dict[str, float] = {}
         """When each module that the target has held since it was brought back was done with."""
         self._leaks_told: bool | None = None
@@ -107,9 +131,12 @@ class Worker:
         return self.lab.artefacts(self.kernel) / "modules" / f"{name}.ko"
 
     def begin(self, name: str) -> Cell:
-        """The cell of a module; the one before is recorded when another one begins."""
+        """The cell of a module; the one before is recorded when another one begins, on a target that is as it was found."""
         if self.cell and self.cell.module.name != name:
+            before = self.cell
             self.finish()
+            if before.unclean and self.watch and not self.lost:
+                self.restore()
         if self.cell is None:
             self.cell = Cell(self.module(name))
             self._forget_leaks()
@@ -122,13 +149,12 @@ class Worker:
         if cell is None:
             return
         self._look_for_leaks(cell)
+        self._read_to_the_end(cell)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
             if stage is Stage.BEHAVIOUR and self.lab.order.quick:
                 continue
-            verdict, reason = Verdict.PASS, ""
-            if cell.failed and cell.failed[0] is stage:
-                _, verdict, reason = cell.failed
+            verdict, reason = cell.verdict(stage)
             last = stage is STAGES[-1]
             self.lab.run.record(
                 self.kernel,
@@ -147,6 +173,24 @@ class Worker:
         events.emit(
             self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
         )
+
+    def _read_to_the_end(self, cell: Cell) -> None:
+        """What the kernel said since the cell's last test, while it was looked for leaks, say, is the cell's, too."""
+        if self.cursor is None:
+            return
+        try:
+            records, self.cursor = self.guest.log.window(self.cursor)
+        except GuestLostError:  # the next look finds that, too, and brings the target back
+            self.cursor = None
+            return
+        findings = faults_in(records, self.release)
+        if records:
+            cell.log += lines_of(records)
+        if findings:
+            reason = f"{findings[0].kind}: {findings[0].headline}"
+            cell.fail(Stage.LOG, f"when its tests had ended: {reason}")
+            cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, []))
+            self.doubt(cell)
 
     def doubt(self, cell: Cell) -> None:
         """A fault has come to a cell; was its module the only one on the target for a while?"""
@@ -201,6 +245,7 @@ class Worker:
         self.guest.close()
         self._tainted = None
         self.watch = None
+        self.cursor = None
         self._done.clear()
         try:
             self.target.restore()
@@ -208,7 +253,12 @@ class Worker:
             self.lost = str(problem)
             raise
         self.guest = self.target.guest()
-        deploy(self.lab, self.kernel, self.guest)
+        try:
+            deploy(self.lab, self.kernel, self.guest)
+            self.cursor = self.guest.log.mark()
+        except (LabError, GuestLostError) as problem:
+            self.lost = str(problem)  # without its modules it is of no use to any cell
+            raise LabError(self.lost) from problem
         self._forget_leaks()
         if self.cell:
             self.cell.module.guest = self.guest
@@ -262,7 +312,9 @@ def look(worker: Worker, cell: Cell) -> Watch:
 
 
 def _watch(worker: Worker) -> Watch:
-    return Watch(worker.guest.log.mark(), worker.tainted, _size(worker.target.console))
+    if worker.cursor is None:
+        worker.cursor = worker.guest.log.mark()
+    return Watch(worker.cursor, worker.tainted, _size(worker.target.console))
 
 
 def _size(path: Path) -> int:
@@ -273,12 +325,14 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
     """What a test left behind: the first fault, after which the target has been brought back if it needed that."""
     try:
         stuck, worker.tainted = cell.module.clean_up()
-        records = worker.guest.log.since(watch.mark)
+        # A test may bring the target back itself: then the log is another, and begins where it came back.
+        mark = watch.mark if worker.watch or worker.cursor is None else worker.cursor
+        records, worker.cursor = worker.guest.log.window(mark)
     except (GuestLostError, AssertionError) as problem:
         return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
-    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in records]
-    findings = [each for each in classify(records, release=worker.release) if each.severity >= Severity.FAULT]
-    cell.checks.setdefault(Stage.LOG, []).append(_log_check(findings, worker.guest.log.gaps(watch.mark)))
+    cell.log += lines_of(records)
+    findings = faults_in(records, worker.release)
+    cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, worker.guest.log.gaps(mark)))
     # A test may bring the target back itself; then it has no taint of before to be compared with.
     before = watch.tainted if worker.watch else 0
     faults = taint.judge(before, worker.tainted, key_known=worker.key_known)
@@ -295,8 +349,18 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
     return None
 
 
-def _log_check(findings: list[Finding], gaps: list[str]) -> Check:
-    name = "kernel log clean"
+def faults_in(records: list[Record], release: str) -> list[Finding]:
+    """What the kernel says that is a fault, in the order in which it says it."""
+    return [each for each in classify(records, release=release) if each.severity >= Severity.FAULT]
+
+
+def lines_of(records: list[Record]) -> list[str]:
+    """Records as people read them."""
+    return [f"[{record.time:12.6f}] {record.text}" for record in records]
+
+
+def log_check(findings: list[Finding], gaps: list[str]) -> Check:
+    name = LOG_CLEAN
     if findings:
         return Check(name=name, verdict=Verdict.FAIL, reason=f"{findings[0].kind}: {findings[0].headline}")
     if gaps:
@@ -308,13 +372,15 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     """The target is lost, or something on it hangs: find out what its log and its console tell, then bring it back."""
     if worker.alive():
         # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
-        worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
+        with suppress(GuestLostError, AssertionError):
+            worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
     state = worker.target.state
     known = worker.guest.log.known(watch.mark)
     console = tail(worker.target.console, CONSOLE_MOST, watch.console)
     findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
-    cell.log += [f"[{record.time:12.6f}] {record.text}" for record in known]
+    cell.log += lines_of(known)
+    cell.checks.setdefault(Stage.LOG, []).append(log_check(faults, ["the machine was lost"]))
     cell.log += ["--- serial console", console]
     worker.doubt(cell)
     worker.restore()

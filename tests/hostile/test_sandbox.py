@@ -162,7 +162,7 @@ def test_nothing_of_it_outlives_the_lab(tmp_path: Path) -> None:
     """However the lab ends: here by SIGKILL, while a sandbox is at work."""
     mark = str(time.monotonic_ns())
     script = f"echo; setsid sleep 1{mark} & sleep 1{mark}"
-    code = f"from kmodlab import sandbox; sandbox.run(None, ['sh', '-c', '{script}'], limits=sandbox.Limits(seconds=100))"
+    code = f"from kmodlab.ground import sandbox; sandbox.run(None, ['sh', '-c', '{script}'], limits=sandbox.Limits(seconds=100))"
     with subprocess.Popen([sys.executable, "-c", code]) as lab:
         _await(lambda: len(_with(f"1{mark}")) >= 2, "the sandbox does not begin")
         os.kill(lab.pid, signal.SIGKILL)
@@ -192,8 +192,8 @@ def _await(done: Callable[[], bool], message: str) -> None:
 def test_where_no_sandbox_can_be_had_nothing_is_run_and_one_line_says_why(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     code = (
-        "import sys; from kmodlab import sandbox\n"
-        "from kmodlab.errors import LabError\n"
+        "import sys; from kmodlab.ground import sandbox\n"
+        "from kmodlab.ground.errors import LabError\n"
         f"try: sandbox.run(None, ['touch', '{mark}'], limits=sandbox.Limits(seconds=9))\n"
         "except LabError as problem: print(problem)\n"
     )

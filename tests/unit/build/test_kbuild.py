@@ -81,3 +81,42 @@ def test_kbuild_is_told_of_another_architecture_and_of_no_other(
     assert not answer["two"].built.ok and answer["two"].built.reason == "make: *** not today"
     (command,) = commands
     assert [each for each in command if each.startswith("CROSS_COMPILE=")] == word and command[-1] == "modules"
+
+
+def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """make names the header that broke the batch, and no module: each is built alone, then those that lack a symbol once more."""
+    asked: list[set[str]] = []
+
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits) -> Answer:
+        if command[0] == "sh":
+            return Answer(0, "")
+        words = next(word for word in command if word.startswith("KMODLAB_OBJECTS=")).removeprefix("KMODLAB_OBJECTS=").split()
+        objects = {word.removesuffix(".o") for word in words if "%" not in word}
+        asked.append(objects)
+        if "broken" in objects:
+            return Answer(2, "make[2]: *** [header.h] Error 127")
+        if "spoke" in objects and "hub" not in objects:
+            return Answer(2, 'ERROR: modpost: "hub_use" [spoke.ko] undefined!')
+        if "lost" in objects:
+            return Answer(2, 'ERROR: modpost: "nobodys" [lost.ko] undefined!')
+        for name in objects:
+            (work / f"{name}.ko").write_bytes(b"\x7fELF")
+        return Answer(0, "".join(f"  LD [M]  /mnt/{name}.ko\n" for name in objects))
+
+    monkeypatch.setattr(sandbox, "run", run)
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "Makefile").write_text("obj-m := hub.o spoke.o broken.o lost.o\n")
+    modules = [SourceModule(name=name, folder=folder, objects=(name,)) for name in ("hub", "spoke", "broken", "lost")]
+    decided: list[str] = []
+    results = build(tmp_path, "root", "6.12", modules, lambda result: decided.append(result.module.name))
+    assert {name: result.built.ok for name, result in results.items()} == {
+        "hub": True,
+        "spoke": True,
+        "broken": False,
+        "lost": False,
+    }
+    assert '"nobodys"' in results["lost"].built.reason and sorted(decided) == ["broken", "hub", "lost", "spoke"]
+    assert {"hub", "spoke"} in asked

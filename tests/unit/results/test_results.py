@@ -355,3 +355,23 @@ def test_a_checks_reason_is_one_line_and_bounded(tmp_path: Path) -> None:
     )
     (check,) = cell_of(run, "hello-1").checks
     assert len(check.reason) == 500 and "\x1b" not in check.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "log", "matches", "verdict"),
+    [
+        ("No such device", "", "", Verdict.PASS),
+        ("No such device", "", "No such device", Verdict.PASS),
+        ("Invalid argument", "", "No such device", Verdict.FAIL),
+        ("panic: Kernel panic - not syncing", "panic", "", Verdict.FAIL),
+        ("oops: BUG: kernel NULL pointer", "oops", "^oops: .*NULL", Verdict.PASS),
+    ],
+)
+def test_a_panic_is_never_expected_by_accident(tmp_path: Path, reason: str, log: str, matches: str, verdict: Verdict) -> None:
+    expected = Expected(stage=Stage.LOAD, reason="no hardware", matches=matches)
+    run = planned_run(tmp_path, Planned(kernel=K, module="hello-1", expect=expected))
+    record_all(run, "hello-1", load=(Verdict.FAIL, reason))
+    if log:
+        check = Check(name="kernel log clean", verdict=Verdict.FAIL, reason=reason)
+        run.record(K, "hello-1", Stage.LOG, Verdict.FAIL, reason, checks=[check])
+    assert cell_of(run, "hello-1").verdict is verdict

@@ -218,9 +218,9 @@ def test_the_matrix_takes_a_key_for_real_machines_where_it_is_told_to(monkeypatc
 HIDING = """
 import os, subprocess, sys
 from pathlib import Path
-from kmodlab import keys
+from kmodlab.sign import keys
 keys.hide_passphrase()
-code = "import os; from kmodlab import keys; print(keys._passphrase(), 'sesame' in str(os.environ))"
+code = "import os; from kmodlab.sign import keys; print(keys._passphrase(), 'sesame' in str(os.environ))"
 child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 print("sesame" in Path("/proc/self/environ").read_text(), keys._passphrase(), child.stdout.strip())
 """

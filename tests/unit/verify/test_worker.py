@@ -1,0 +1,227 @@
+"""Who gets the blame for what is seen, and on which target the next cell begins: without any machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kmodlab.ground.errors import LabError
+from kmodlab.guest import kmemleak
+from kmodlab.guest.shell import GuestLostError, Result
+from kmodlab.judge.kernel_log import Record
+from kmodlab.plan.catalog import Module
+from kmodlab.results.contract import Check, Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.folder import Planned, Run
+from kmodlab.verify import worker as worker_file
+from kmodlab.verify.worker import STAGES, Worker, aftermath, look
+
+K = "6.12-x86_64"
+OOPS = "BUG: kernel NULL pointer dereference, address: 0000000000000000"
+
+
+@dataclass
+class Log:
+    """A kernel log to which a test adds lines."""
+
+    records: list[Record] = field(default_factory=list)
+    lost: bool = False
+
+    def say(self, text: str) -> None:
+        self.records.append(Record(seq=len(self.records), time=0.0, level=0, facility=0, text=text))
+
+    def mark(self) -> int:
+        if self.lost:
+            raise GuestLostError("the connection was lost")
+        self.say("")
+        return len(self.records) - 1
+
+    def window(self, mark: int) -> tuple[list[Record], int]:
+        end = self.mark()
+        return [record for record in self.records[mark + 1 : end] if record.text], end
+
+    def known(self, mark: int) -> list[Record]:
+        return self.records[mark + 1 :]
+
+    def gaps(self, mark: int) -> list[str]:
+        return []
+
+
+@dataclass
+class Guest:
+    """A system that does what it is told and answers nothing but the taint."""
+
+    log: Log = field(default_factory=Log)
+
+    def connect(self) -> None: ...
+    def close(self) -> None: ...
+
+    def sh(self, script: str, **_: object) -> Result:
+        return Result(0, "4096\n", "")
+
+
+@dataclass
+class Target:
+    """A machine, and how often it was brought back."""
+
+    console: Path
+    restored: int = 0
+    here: Guest = field(default_factory=Guest)
+    state: str = "runs"
+
+    def guest(self) -> Guest:
+        return self.here
+
+    def restore(self) -> None:
+        self.restored += 1
+        self.here = Guest()
+
+
+class Lab:
+    """A run with three modules on one kernel."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ("one", "two", "three")
+        self.run = Run.create(folder)
+        cells = [Planned(kernel=K, module=name, stages=STAGES) for name in names]
+        self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
+        self.machine = Target(folder / "console.log")
+        self.entries = [Module(name=name) for name in names]
+        self.order = type("Order", (), {"quick": False})()
+
+    def target(self, kernel: str) -> Target:
+        return self.machine
+
+    def alive(self, kernel: str, before: Stage) -> list[Module]:
+        return self.entries
+
+    def release(self, kernel: str) -> str:
+        return "6.12.1"
+
+    def wiring(self, kernel: str) -> None: ...
+    def key_known(self, kernel: str) -> bool:
+        return True
+
+    def artefacts(self, kernel: str) -> Path:
+        return self.run.folder
+
+    def verdicts(self) -> dict[str, tuple[Verdict, Stage, str]]:
+        return {cell.module: (cell.verdict, cell.stage, cell.reason) for cell in self.run.collect().cells}
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.setattr(worker_file, "deploy", lambda *_: None)
+    monkeypatch.setattr(worker_file, "in_tree_needs", lambda *_: [])
+    monkeypatch.setattr(kmemleak, "offered", lambda guest: False)
+    return Lab(tmp_path)
+
+
+def worker(lab: Any) -> Worker:
+    return Worker(lab, K)
+
+
+def life(worker: Worker, name: str, *said: str, failed: str = "") -> None:
+    """A cell's only test, in which its kernel says this."""
+    cell = worker.begin(name)
+    watch = worker.watch = look(worker, cell)
+    for line in said:
+        worker.guest.log.say(line)  # type: ignore[attr-defined]
+    for stage, check in ((Stage.LOAD, "insmod"), (Stage.UNLOAD, "rmmod")):
+        cell.checks.setdefault(stage, []).append(Check(name=check, verdict=Verdict.PASS))
+    if failed:
+        cell.checks[Stage.UNLOAD].append(Check(name="nothing left behind", verdict=Verdict.FAIL, reason=failed))
+    if problem := aftermath(worker, cell, watch):
+        cell.fail(*problem)
+
+
+def test_a_module_that_keeps_its_promises_passes_and_costs_the_target_nothing(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one", "one: hello")
+    life(verifying, "two")
+    verifying.finish()
+    assert {name: verdict for name, (verdict, *_) in lab.verdicts().items()}["one"] is Verdict.PASS
+    assert lab.machine.restored == 0
+
+
+def test_what_comes_between_two_cells_belongs_to_the_one_that_ended(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one")
+    verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
+    life(verifying, "two")
+    verifying.finish()
+    verdicts = lab.verdicts()
+    assert verdicts["one"][:2] == (Verdict.FAIL, Stage.LOG) and "when its tests had ended: oops" in verdicts["one"][2]
+    assert verdicts["two"][0] is Verdict.PASS
+    assert lab.machine.restored == 1, "and nobody else is to live with it"
+
+
+def test_what_comes_after_the_last_test_is_the_last_cells(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one")
+    verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
+    verifying.finish()
+    assert lab.verdicts()["one"][0] is Verdict.FAIL
+
+
+def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it_was_found(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one", failed="still there after unloading: /proc/hello")
+    life(verifying, "two")
+    life(verifying, "three")
+    verifying.finish()
+    assert [lab.verdicts()[name][0] for name in ("one", "two", "three")] == [Verdict.FAIL, Verdict.PASS, Verdict.PASS]
+    assert lab.machine.restored == 1
+
+
+def test_a_finding_brings_the_target_back_once(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one", OOPS)
+    life(verifying, "two")
+    verifying.finish()
+    assert lab.machine.restored == 1 and lab.verdicts()["two"][0] is Verdict.PASS
+
+
+def test_what_nobody_saw_is_no_pass(lab: Lab) -> None:
+    verifying = worker(lab)
+    verifying.begin("one")
+    verifying.finish()
+    assert lab.verdicts()["one"] == (Verdict.ERROR, Stage.LOAD, "nobody saw it")
+
+
+def test_a_behaviour_stage_without_a_test_says_so(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one")
+    verifying.finish()
+    (cell, *_) = lab.run.collect().cells
+    assert [check.name for check in cell.checks].count("no test of its own") == 1
+
+
+def test_a_target_that_comes_back_without_its_modules_is_the_labs_fault_and_nobody_elses(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifying = worker(lab)
+
+    def refuse(*_: object) -> None:
+        raise LabError("the modules cannot be deployed: no space left on device")
+
+    monkeypatch.setattr(worker_file, "deploy", refuse)
+    cell = verifying.begin("one")
+    verifying.watch = look(verifying, cell)
+    verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
+    with pytest.raises(LabError):
+        aftermath(verifying, cell, verifying.watch)
+    cell.fail(Stage.LOG, "oops")
+    second = verifying.begin("two")
+    with pytest.raises(LabError, match="cannot be deployed"):
+        look(verifying, second)
+
+
+def test_a_second_pass_leaves_alone_what_the_first_one_decided(lab: Lab) -> None:
+    for stage in STAGES:
+        lab.run.record(K, "one", stage, Verdict.FAIL if stage is Stage.LOG else Verdict.PASS, "oops")
+        lab.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the lab broke")
+    lab.run.record(K, "three", Stage.LOAD, Verdict.PASS)
+    assert worker(lab).decided == {"one"}
