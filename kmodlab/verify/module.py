@@ -6,7 +6,7 @@ import re
 import shlex
 from base64 import b64decode
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class ModuleUnderTest:
     """The modules of the catalog that it needs, in loading order."""
     in_tree: list[str]
     """Modules of the kernel's own that it needs."""
+    soft: list[str] = field(default_factory=list)
+    """Those that it would like to have, where the kernel has them."""
     gpio: Wiring | None = None
     """Where the target's buttons and LED are, if it asks for GPIO lines."""
     gone: State | None = None
@@ -87,6 +89,7 @@ class ModuleUnderTest:
     def prepare_kernel(self) -> str:
         """Shell commands that load what it needs of the kernel's own modules, and the hardware's stand-ins."""
         lines = [f"modprobe -a {' '.join(map(shlex.quote, self.in_tree))} || exit 90"] if self.in_tree else []
+        lines += [f"modprobe -aq {' '.join(map(shlex.quote, self.soft))}"] if self.soft else []
         return "\n".join(lines + ([chip_setup.setup(self.gpio)] if self.gpio else []))
 
     def release_kernel(self) -> str:
@@ -145,6 +148,18 @@ def _told(folder: Path) -> dict[str, dict[str, str]]:
         fields = (entry.partition("=") for entry in b64decode(line).decode(errors="replace").split("\0"))
         told[name] = {field: value.strip() for field, _, value in fields}
     return told
+
+
+def own_needs(ko: Path, own: Iterable[str]) -> list[str]:
+    """Those of the lab's `own` modules whose symbols a module's file uses, as its `depends` says."""
+    depends = {kernel_name(name) for name in modinfo(ko).get("depends", "").split(",")}
+    return [name for name in own if kernel_name(name) in depends]
+
+
+def soft_needs(ko: Path) -> list[str]:
+    """What a module's file would have modprobe load first, where that is there: `softdep: pre: a b post: c`."""
+    words = modinfo(ko).get("softdep", "").partition("pre:")[2].partition("post:")[0].split()
+    return [word for word in words if re.fullmatch(r"[\w-]+", word)]
 
 
 def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:

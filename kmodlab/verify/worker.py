@@ -21,7 +21,8 @@ from kmodlab.results import events
 from kmodlab.results.contract import LOG_CLEAN, Check, Stage, Verdict
 from kmodlab.run.deploy import deploy
 from kmodlab.run.lab import Lab
-from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs
+from kmodlab.verify.life_cycle import UNLOADED
+from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, own_needs, soft_needs
 from kmodlab.verify.retrial import SUSPECT_SECONDS, Doubt
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
@@ -117,11 +118,12 @@ class Worker:
         in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
         gpio = wiring if "gpio" in entry.hardware else None
-        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), gpio)
+        soft = [each for module in own for each in soft_needs(self.ko(module))]
+        return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), soft, gpio)
 
     def _needs(self, entry: Module) -> list[Module]:
         found: dict[str, Module] = {}
-        for name in entry.needs:
+        for name in dict.fromkeys([*entry.needs, *own_needs(self.ko(entry.name), self.entries)]):
             need = self.entries[name]
             found.update({each.name: each for each in (*self._needs(need), need)})
         return list(found.values())
@@ -384,10 +386,12 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     cell.log += ["--- serial console", console]
     worker.doubt(cell)
     worker.restore()
+    gone = any(check.name == UNLOADED for check in cell.checks.get(Stage.UNLOAD, ()))
+    stage = Stage.UNLOAD if gone else Stage.LOAD
     if faults:
-        return cell.explain(Stage.LOAD, f"{faults[0].kind}: {faults[0].headline}")
+        return cell.explain(stage, f"{faults[0].kind}: {faults[0].headline}")
     if state is None:
-        return cell.explain(Stage.LOAD, f"the machine went down without a word: {symptom}")
+        return cell.explain(stage, f"the machine went down without a word: {symptom}")
     if symptom.startswith(FLOODED):
         return cell.explain(Stage.LOG, symptom)
-    return cell.explain(Stage.LOAD, f"hang: {symptom}")
+    return cell.explain(stage, f"hang: {symptom}")

@@ -18,6 +18,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
+TABLES = ("/proc/devices", "/proc/filesystems", "/proc/ioports", "/proc/iomem", "/proc/tty/drivers", "/proc/net/ptype")
+"""What is registered without a file of its own: a character device's number, say."""
 OVER = 124
 MOST = 4 << 20
 LAST_WORDS = 2.0
@@ -59,10 +61,15 @@ def entries() -> Iterator[str]:
     """Whatever a module could leave behind."""
     yield from (path for path in within("/proc") if not path[len("/proc/")].isdigit())
     yield from within("/sys/kernel")
+    for tables in within("/proc/sys"):
+        yield from within(tables)
+    for table in TABLES:
+        yield from (f"{table}: {' '.join(line.split())}" for line in lines_of(table))
     for kind in within("/sys/class"):
         yield kind
         yield from within(kind)
     for bus in within("/sys/bus"):
+        yield bus
         yield from within(f"{bus}/drivers")
         yield from within(f"{bus}/devices")
     with os.scandir("/dev") as devices:
@@ -70,6 +77,14 @@ def entries() -> Iterator[str]:
             yield device.path
             if device.is_dir(follow_symlinks=False) and device.name != "pts":  # terminals come and go with SSH's sessions
                 yield from within(device.path)
+
+
+def lines_of(path: str) -> list[str]:
+    """A table of the kernel's; nothing where this kernel has none."""
+    try:
+        return contents(path).splitlines()
+    except OSError:
+        return []
 
 
 def contents(path: str) -> str:

@@ -390,3 +390,17 @@ class TestRules:
     def test_the_rules_lie_beside_the_code(self) -> None:
         assert RULES.is_file()
         assert len(RULE_SET.machinery) > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "my: Internal error: 0 so far",
+        "my: refcount_t: 4 bytes",
+        "my: selftest detected stalls on CPUs 0",
+        "rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-... } 5 jiffies s: 85 root: 0x2/.",
+    ],
+)
+def test_a_module_may_use_the_kernels_words(words: str) -> None:
+    record = Record(seq=1, time=1.0, level=6, facility=0, text=words)
+    assert [finding for finding in classify([record], release="6.12") if finding.severity >= Severity.FAULT] == []

@@ -114,7 +114,8 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(worker_file, "deploy", lambda *_: None)
-    monkeypatch.setattr(worker_file, "in_tree_needs", lambda *_: [])
+    for name in ("in_tree_needs", "own_needs", "soft_needs"):
+        monkeypatch.setattr(worker_file, name, lambda *_: [])
     monkeypatch.setattr(kmemleak, "offered", lambda guest: False)
     return Lab(tmp_path)
 
