@@ -10,6 +10,8 @@ REFRESH ?=
 BOARDS ?=
 
 run := .venv/bin/
+# An option that is switched on: 0, no, off and false are not.
+on = $(filter-out 0 no off false,$(1))
 modules := $(or $(MODULES),examples)
 
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ setup:
 	@./setup.sh
 
 matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(SECUREBOOT),--secureboot) $(if $(QUICK),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(REFRESH),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12
@@ -63,10 +65,10 @@ bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost 
 report: setup  ## show the newest results again
 	@$(run)kmodlab report
 
-clean: setup  ## stop this checkout's VMs, remove its reports
-	@$(run)kmodlab stop
+clean:  ## stop this checkout's VMs, remove its reports
+	@[ ! -x $(run)kmodlab ] || $(run)kmodlab stop
 	rm -rf reports .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean  ## and the caches and the virtual environment
-	@$(run)kmodlab forget
+	@[ ! -x $(run)kmodlab ] || $(run)kmodlab forget
 	rm -rf .venv .cache

@@ -183,7 +183,7 @@ def _work(lab: Lab, kernel: str, *, only: str = "", afterwards: float = 0) -> No
     """Have a worker verify cells; what it prints is kept in the run's logs."""
     log = lab.run.folder / "logs" / kernel / "pytest.log"
     tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if lab.order.quick else "")]
-    tests += [REPOSITORY / "tests/stress"] if lab.order.stress else []
+    tests += [REPOSITORY / "tests/stress"] if lab.order.stress and not only else []
     tests += [REPOSITORY / "tests/retrial"] if only or not lab.order.quick else []
     target = lab.target(kernel).guest()
     command = [

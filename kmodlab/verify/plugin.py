@@ -203,5 +203,5 @@ def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
 def afterwards(worker: Worker, request: pytest.FixtureRequest) -> Afterwards:
     """The time after the last test of a planned module, parametrised over all of this kernel."""
     cell = worker.begin(request.param)
-    cell.when = "when it had gone: "
+    cell.when = retrial.WHENS[0]
     return Afterwards(cell.module.guest, request.config.getoption("--kmodlab-afterwards"))

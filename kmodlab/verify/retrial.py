@@ -22,6 +22,10 @@ from kmodlab.verify.module import StageError
 
 SUSPECT_SECONDS = 60.0
 """A module that was done with earlier than that is not suspected: timers and work of drivers come within seconds."""
+MOST_SUSPECTS = 5
+"""So many are tried, the newest first."""
+WHENS = ("when it had gone: ", "when its tests had ended: ")
+"""What a reason may begin with, and says nothing of what it was."""
 LONGER = 1.5
 LONGER_SECONDS = 2.0
 """For how long a suspect is watched: the time that the fault took to come, so many times, and so much more."""
@@ -86,23 +90,43 @@ def settle(run: Run, kernel: str, try_alone: Callable[[str, float], None]) -> No
         _say(run, kernel, f"{doubt.module} did not have the machine to itself: it is tried again")
         try_alone(doubt.module, CLOSING_SECONDS)
         again = _cell(run, kernel, doubt.module)
-        if again.verdict is Verdict.FAIL or (again.verdict is Verdict.PASS and _caught(run, kernel, doubt, try_alone)):
+        if again.verdict is Verdict.FAIL or (again.verdict is Verdict.PASS and _caught(run, first, doubt, try_alone)):
             continue
         _keep(run, first)
 
 
-def _caught(run: Run, kernel: str, doubt: Doubt, try_alone: Callable[[str, float], None]) -> bool:
-    """Whether one of the suspects does it again."""
-    for module, seconds in doubt.suspects.items():
+def _caught(run: Run, victim: Cell, doubt: Doubt, try_alone: Callable[[str, float], None]) -> bool:
+    """Whether one of the suspects, the newest of them, does it again."""
+    kernel = victim.kernel
+    for module, seconds in list(doubt.suspects.items())[:MOST_SUSPECTS]:
         first = _cell(run, kernel, module)
         _say(run, kernel, f"{doubt.module} passes alone: {module} was on the machine before it, and is tried again")
         try_alone(module, seconds * LONGER + LONGER_SECONDS)
         again = _cell(run, kernel, module)
-        if again.verdict is Verdict.FAIL and again.reason != first.reason:
+        if _did_it(victim, first, again):
             return True
         if first.verdict is Verdict.FAIL and again.verdict is not Verdict.FAIL:
             _keep(run, first)
     return False
+
+
+def _did_it(victim: Cell, first: Cell, again: Cell) -> bool:
+    """Whether a suspect that is alone does what came to the victim, or harms the machine in another way than it is known to.
+
+    A test of its own that fails harms nobody; and a failure that was its own before, with other numbers in its reason, is no
+    news.
+    """
+    if again.verdict is not Verdict.FAIL or again.stage is Stage.BEHAVIOUR:
+        return False
+    return _kind(again) == _kind(victim) or _kind(again) != _kind(first)
+
+
+def _kind(cell: Cell) -> str:
+    """What a failure is, without where, when and how much: `oops`, `with each load there is more`."""
+    reason = cell.reason
+    for when in WHENS:
+        reason = reason.removeprefix(when)
+    return reason.partition(":")[0].partition("(")[0].strip()
 
 
 def _keep(run: Run, first: Cell) -> None:

@@ -23,7 +23,7 @@ from kmodlab.run.deploy import deploy
 from kmodlab.run.lab import Lab
 from kmodlab.verify.life_cycle import UNLOADED
 from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, own_needs, soft_needs
-from kmodlab.verify.retrial import SUSPECT_SECONDS, Doubt
+from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
@@ -190,7 +190,7 @@ class Worker:
             cell.log += lines_of(records)
         if findings:
             reason = f"{findings[0].kind}: {findings[0].headline}"
-            cell.fail(Stage.LOG, f"when its tests had ended: {reason}")
+            cell.fail(Stage.LOG, f"{WHENS[1]}{reason}")
             cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, []))
             self.doubt(cell)
 
@@ -304,6 +304,7 @@ class Watch:
 def look(worker: Worker, cell: Cell) -> Watch:
     if worker.lost:
         raise LabError(worker.lost)
+    cell.module.gone = None  # what an earlier test saw is not so any more
     try:
         return _watch(worker)
     except GuestLostError as problem:

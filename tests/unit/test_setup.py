@@ -48,3 +48,15 @@ def test_with_everything_there_an_old_python_is_refused_by_name(machine: Path) -
     answer = setup(machine)
     assert answer.returncode == 2
     assert "python3 is older than 3.11" in answer.stderr and "make PYTHON=" in answer.stderr
+
+
+@pytest.mark.parametrize(("word", "on"), [("1", True), ("yes", True), ("0", False), ("no", False), ("", False)])
+def test_an_option_of_make_that_is_off_is_off(word: str, on: bool) -> None:
+    command = ["make", "-n", "matrix", f"QUICK={word}", f"SECUREBOOT={word}", f"REFRESH={word}"]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert all((option in answer.stdout) == on for option in ("--quick", "--secureboot", "--refresh"))
+
+
+def test_cleaning_up_installs_nothing() -> None:
+    answer = subprocess.run(["make", "-n", "clean"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "setup.sh" not in answer.stdout

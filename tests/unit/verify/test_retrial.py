@@ -84,3 +84,43 @@ def test_what_is_settled_is_not_tried_another_time(tmp_path: Path) -> None:
     machine.tried.clear()
     retrial.settle(machine.run, K, machine.try_alone)
     assert machine.tried == []
+
+
+@pytest.mark.parametrize(
+    ("before", "alone", "stage", "caught"),
+    [
+        (
+            "slab x +1.0 (from 397 to 460)",
+            "slab x +1.0 (from 401 to 466)",
+            "",
+            False,
+        ),
+        ("", "test_reads[maker]: AssertionError", Stage.BEHAVIOUR, False),
+        ("oops: its own", "oops: BUG: unable to handle page fault", Stage.LOG, True),
+        ("", "when it had gone: oops: BUG: general protection", Stage.LOG, True),
+        ("", "panic: Kernel panic", Stage.LOAD, True),
+    ],
+)
+def test_a_suspect_is_caught_by_what_it_does_not_by_how_that_is_worded(
+    tmp_path: Path, before: str, alone: str, stage: Stage | str, caught: bool
+) -> None:
+    machine = Machine(tmp_path, {})
+    machine.record("victim", Stage.LOAD, "oops: BUG: kernel NULL pointer dereference")
+    at = Stage(stage or Stage.LOG)
+    if before:
+        machine.record("maker", at, before)
+
+    def try_alone(name: str, seconds: float) -> None:
+        machine.record(name, at, alone if name == "maker" else "")
+        if name == "maker" and at is Stage.BEHAVIOUR:
+            machine.run.record(K, name, at, FAIL, alone)
+
+    machine.try_alone = try_alone  # type: ignore[method-assign]
+    assert (machine.settle()["victim"][0] is PASS) == caught
+
+
+def test_only_so_many_suspects_are_tried_the_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrial, "MOST_SUSPECTS", 1)
+    machine = Machine(tmp_path, {})
+    machine.settle()
+    assert [name for name, _ in machine.tried] == ["victim", "maker"]

@@ -16,6 +16,7 @@ from kmodlab.plan.catalog import Module
 from kmodlab.results.contract import Check, Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
 from kmodlab.verify import worker as worker_file
+from kmodlab.verify.module import State
 from kmodlab.verify.worker import STAGES, Worker, aftermath, look
 
 K = "6.12-x86_64"
@@ -226,3 +227,12 @@ def test_a_second_pass_leaves_alone_what_the_first_one_decided(lab: Lab) -> None
         lab.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the lab broke")
     lab.run.record(K, "three", Stage.LOAD, Verdict.PASS)
     assert worker(lab).decided == {"one"}
+
+
+def test_that_a_module_has_gone_is_known_for_one_test_only(lab: Lab) -> None:
+    """A later test may load it by its own commands: then it must be looked for again."""
+    verifying = worker(lab)
+    cell = verifying.begin("one")
+    cell.module.gone = State(0, frozenset(), frozenset(), frozenset())
+    look(verifying, cell)
+    assert cell.module.gone is None
