@@ -28,6 +28,7 @@ from kmodlab.results.contract import one_line
 MACHINES: dict[str, tuple[str, ...]] = {"x86_64": ("x86_64",), "arm64": ("aarch64",), "armhf": ("armv7l", "armv8l")}
 """What `uname -m` says, by architecture."""
 ASK = "uname -r; uname -m; . /etc/os-release; echo $ID-$VERSION_ID"
+ASK_BOOT = "cat /proc/sys/kernel/random/boot_id"
 WORD = re.compile(r"[A-Za-z0-9][\w.+~:-]{0,99}")
 """What a release, an architecture or a distribution may look like."""
 ASK_LIMIT = 20.0
@@ -88,7 +89,10 @@ class BoardTarget:
     @property
     def state(self) -> BoardState | None:
         """None when it does not answer."""
-        answer = self._ssh("cat /proc/sys/kernel/random/boot_id")
+        return self._state(self._ssh(ASK_BOOT))
+
+    @staticmethod
+    def _state(answer: Ended | None) -> BoardState | None:
         return BoardState(boot=one_line(answer.text)) if answer and answer.status == 0 else None
 
     def ask(self, inventory: Path) -> ResolvedBoard:
@@ -146,12 +150,11 @@ class BoardTarget:
     def _bring_up(self) -> BoardState:
         if self.place:
             self.place.acquire()
-        if state := self.state:
+        answer = self._ssh(ASK_BOOT)
+        if state := self._state(answer):
             return state
         if not self.place:
-            raise LabError(
-                f"board {self.board.id} ({self.board.host}) does not answer: {self._said(self._ssh('true'))}; see docs/boards.md"
-            )
+            raise LabError(f"board {self.board.id} ({self.board.host}) does not answer: {self._said(answer)}; see docs/boards.md")
         self.place.cycle_power()
         return self._await_boot("it was power-cycled", "")
 
