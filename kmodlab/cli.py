@@ -34,6 +34,8 @@ from kmodlab.sign import keys, signing
 from kmodlab.stages import bench, planning
 
 TOOLS = ("bwrap", "cpio", "make", "mkfs.erofs", "mmdebstrap", "modinfo", "ssh", "zstd")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals by which a run is ended."""
 console = Console(highlight=False)
 
 
@@ -234,13 +236,14 @@ def _run_playbook(order: Lab) -> bool:
 
 
 def _uninterrupted(work: Callable[[], Any]) -> None:
-    """Finish cleaning up, however often a person presses Ctrl-C."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Finish cleaning up, however often a person presses Ctrl-C, and whoever else would have it end."""
+    here = threading.current_thread() is threading.main_thread()
+    earlier = {each: signal.signal(each, signal.SIG_IGN) for each in ENDING} if here else {}
     try:
         work()
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
 
 
 def _playbook(name: str, inventory: Path, order: Lab, *arguments: str) -> None:
@@ -259,7 +262,7 @@ def _playbook(name: str, inventory: Path, order: Lab, *arguments: str) -> None:
         try:
             process.wait()
         except BaseException:
-            _end_tree(process)
+            _uninterrupted(lambda: _end_tree(process))
             raise
 
 

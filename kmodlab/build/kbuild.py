@@ -282,10 +282,10 @@ def warnings(log: str) -> tuple[str, ...]:
 
 def failure_reason(log: str, name: str) -> str:
     """The one line of a build log that says why: what it was killed for, else the compiler's first error, else modpost's or
-    objtool's, else make's.
+    objtool's, else the tool that is missing, else make's.
     """
     lines = [line.strip() for line in log.splitlines()]
-    for pattern in (f"^{sandbox.KILLED}", r"error:", r"^ERROR:", r"\*\*\*"):
+    for pattern in (f"^{sandbox.KILLED}", r"error:", r"^ERROR:", r": (command )?not found$", r"\*\*\*"):
         for line in lines:
             if re.search(pattern, line):
                 return line.replace(f"{sandbox.WORK}/", "")

@@ -119,7 +119,7 @@ def run(
 
     `read_only` maps more paths of this machine to where they are seen inside; `secrets` has the content of files that are there
     as long as the sandbox is, and on no disk. Where root runs the lab, `work` is nobody's from now on; and what is read of it is
-    a stranger's, whoever does (files.read_regular). LabError where this machine cannot make a sandbox.
+    a stranger's, whoever does (`files.read_regular`). LabError where this machine cannot make a sandbox.
     """
     read_only = read_only or {}
     if work and os.geteuid() == 0 and work.lstat().st_uid != NOBODY:

@@ -14,12 +14,15 @@ from pathlib import Path
 from kmodlab.ground.errors import LabError
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
-from kmodlab.guest.shell import Result
+from kmodlab.guest.shell import GuestLostError, Result
+from kmodlab.judge.kernel_log import KERNEL
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.verify.module import ModuleUnderTest, StageError, State, kernel_name, modinfo, state_of
 
 UNLOADED = "rmmod"
 """The check that a module could be unloaded."""
+USUAL = re.compile(r"loading out-of-tree module taints kernel|module verification failed")
+"""What the kernel says of any module that it loads."""
 WAIT_FOR_USERS = """\
 tries=0
 while [ $tries -lt 30 ] && read -r users </sys/module/{name}/refcnt && [ "$users" != 0 ]; do tries=$((tries + 1)); sleep 0.1; done
@@ -95,13 +98,23 @@ exit 0"""
         missing = re.findall(r"^missing (.*)$", answer.stdout, re.MULTILINE)
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
-            raise StageError(Stage.LOAD, _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}")
+            reason = _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}"
+            raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}")
         self._note(Stage.LOAD, "insmod")
         self._look(sections, after)
         self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
         self._promises(Stage.LOAD, module.entry.at_load, mark)
         own = {module.kname, *(kernel_name(need.name) for need in module.needs)}
         return before, bool(after.modules - before.modules - own)
+
+    def _last_words(self, mark: int) -> str:
+        """What the log said last when a module refused to load: insmod has a word for each number, the module a reason."""
+        try:
+            records = self.module.guest.log.since(mark)
+        except GuestLostError:
+            return ""
+        said = [record.text for record in records if record.facility == KERNEL and not USUAL.search(record.text)]
+        return f" (the log's last words: {said[-1]})" if said else ""
 
     def _prepared(self, answer: Result) -> Result:
         said = "".join((answer.stderr or answer.stdout).strip().splitlines()[-1:])

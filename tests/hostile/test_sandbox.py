@@ -78,6 +78,10 @@ def test_it_reaches_no_network_and_no_socket_that_a_namespace_does_not_hold(run:
     assert re.findall(r"had \d+", answer.output) == ["had 2"]
 
 
+def test_it_inherits_its_three_streams_and_nothing_that_could_forge_how_it_ended(run: Run) -> None:
+    assert run("ls /proc/self/fd", secrets={Path("/tmp/key"): b"secret"}).output.split() == ["0", "1", "2", "3"]  # 3 is ls' own
+
+
 def test_a_secret_is_there_for_its_command_and_on_no_disk(run: Run, work: Path) -> None:
     answer = run("cat /tmp/key; read line; echo $line", secrets={Path("/tmp/key"): b"secret\n"}, stdin="word\n")
     assert answer.output == "secret\nword\n"

@@ -56,6 +56,7 @@ WARNING: modpost: something of nobody's
         ("/mnt/two.c:6:2: error: #error broken\nmake: *** x", "two.c:6:2: error: #error broken"),
         ('ERROR: modpost: "gone" [/mnt/two.ko] undefined!\nmake: *** x', 'ERROR: modpost: "gone" [two.ko] undefined!'),
         ("make: *** No rule to make target", "make: *** No rule to make target"),
+        ("/bin/sh: 1: rustc: not found\nmake[2]: *** [x] Error 127", "/bin/sh: 1: rustc: not found"),
         ("", "the Makefile built no two.ko"),
     ],
 )
