@@ -253,7 +253,9 @@ def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
 
 
 def main() -> None:
-    """Make one image, as root on behalf of a user: `python -m kmodlab.images KIND` with the kernel's JSON on standard input."""
+    """Make one image, as root on behalf of a user: `python -m kmodlab.debian.roots KIND` with the kernel's JSON on standard
+    input.
+    """
     resolved, kind = Resolved.model_validate_json(sys.stdin.read()), next(each for each in ROLES if each == sys.argv[1])
     target = image_path(resolved, kind)
     try:

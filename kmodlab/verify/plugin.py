@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     run, kernel = config.getoption("--kmodlab-run"), config.getoption("--kmodlab-kernel")
     if not run or not kernel:
-        raise pytest.UsageError("kmodlab.verify needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
+        raise pytest.UsageError("kmodlab.verify.plugin needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
     try:
         config.stash[WORKER] = Worker(Lab.open(run), kernel)
     except LabError as problem:

@@ -23,6 +23,8 @@ EXPECTED = {
     "reboots": ("fail", "load", "went down"),
     "stays": ("fail", "unload", "busy|in use|cannot|could not"),
     "litters": ("fail", "unload", "/proc/litter"),
+    "registers": ("fail", "unload", r"/proc/devices: \d+ registers"),
+    "quietens": ("fail", "unload", "/proc/sys/kernel/printk: 1 "),
     "refuses": ("fail", "load", "No such device"),
     "unlicensed": ("fail", "log", "licence"),
     "liar": ("fail", "load", "another thing"),

@@ -20,6 +20,17 @@ from collections.abc import Iterator
 
 TABLES = ("/proc/devices", "/proc/filesystems", "/proc/ioports", "/proc/iomem", "/proc/tty/drivers", "/proc/net/ptype")
 """What is registered without a file of its own: a character device's number, say."""
+SETTINGS = (
+    "printk",
+    "panic",
+    "panic_on_oops",
+    "panic_on_warn",
+    "hung_task_timeout_secs",
+    "softlockup_panic",
+    "sysrq",
+    "modprobe",
+)
+"""Of /proc/sys/kernel, those that decide what the lab sees of every module after."""
 OVER = 124
 MOST = 4 << 20
 LAST_WORDS = 2.0
@@ -63,7 +74,7 @@ def entries() -> Iterator[str]:
     yield from within("/sys/kernel")
     for tables in within("/proc/sys"):
         yield from within(tables)
-    for table in TABLES:
+    for table in (*TABLES, *(f"/proc/sys/kernel/{name}" for name in SETTINGS)):
         yield from (f"{table}: {' '.join(line.split())}" for line in lines_of(table))
     for kind in within("/sys/class"):
         yield kind
