@@ -185,7 +185,8 @@ def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
 def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
     """The life cycle of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
-    life = LifeCycle(current.module, worker.key_known, worker.ko(request.param))
+    used = any(_stage(item) is Stage.BEHAVIOUR and _name(item) == request.param for item in request.session.items)
+    life = LifeCycle(current.module, worker.key_known, worker.ko(request.param), again=not used)
     current.checks.update(life.checks)
     life.checks = current.checks
     return life
