@@ -14,7 +14,7 @@ from kmodlab.ground import sandbox
 from kmodlab.ground.cache import digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import read_regular, scratch
-from kmodlab.ground.sandbox import Limits
+from kmodlab.ground.sandbox import Answer, Limits
 from kmodlab.results.contract import Name
 
 READING = Limits(seconds=30, output=sandbox.MIB)
@@ -29,6 +29,7 @@ CONFIG_X86 := y
 CONFIG_X86_64 := y
 CONFIG_ARM := y
 CONFIG_ARM64 := y
+{asked_for}
 include {folder}/{rules}
 .PHONY: kmodlab-answer
 kmodlab-answer: ;
@@ -142,15 +143,27 @@ def _of_folder(tree: Tree, folder: Path) -> list[SourceModule]:
 
 def _ask(folder: Path, rules: Path) -> Iterator[tuple[str, list[str]]]:
     """What a folder's rules build: object and parts."""
-    question = QUESTION.format(folder=SOURCES, rules=rules.name, answer=sandbox.WORK / "answer")
-    command = ["make", "-rR", "--no-print-directory", "-f", "-", "kmodlab-answer"]
-    with scratch("question") as work:
-        answer = sandbox.run(None, command, work=work, read_only={folder: SOURCES}, stdin=question, limits=READING)
-        if answer.status:
-            stopped = next((line for line in answer.output.splitlines() if "***" in line), "")
-            raise LabError(f"MODULES: {rules} cannot be read by make: {answer.overrun or stopped or answer.last_word}")
-        told = work / "answer"
-        lines = read_regular(told, LARGEST).decode(errors="replace").splitlines() if told.exists() else []
+    answer, lines = _answer(folder, rules.name, "")
+    if answer.status and not answer.overrun and (symbols := _conditions(folder / rules.name)):
+        answer, lines = _answer(folder, rules.name, "\n".join(f"{symbol} := m" for symbol in symbols))
+    if answer.status:
+        stopped = next((line for line in answer.output.splitlines() if "***" in line), "")
+        raise LabError(f"MODULES: {rules} cannot be read by make: {answer.overrun or stopped or answer.last_word}")
     for line in lines:
         target, *parts = line.split()
         yield target, parts
+
+
+def _conditions(rules: Path) -> list[str]:
+    """The kernel's options that rules ask for beside what they name a module by: some stop where one is not set, as none is here."""
+    text = rules.read_text(errors="replace")
+    return sorted(set(re.findall(r"\bCONFIG_\w+", text)) - set(re.findall(r"obj-\$\((CONFIG_\w+)\)", text)))
+
+
+def _answer(folder: Path, rules: str, asked_for: str) -> tuple[Answer, list[str]]:
+    question = QUESTION.format(folder=SOURCES, rules=rules, answer=sandbox.WORK / "answer", asked_for=asked_for)
+    command = ["make", "-rR", "--no-print-directory", "-f", "-", "kmodlab-answer"]
+    with scratch("question") as work:
+        answer = sandbox.run(None, command, work=work, read_only={folder: SOURCES}, stdin=question, limits=READING)
+        told = work / "answer"
+        return answer, read_regular(told, LARGEST).decode(errors="replace").splitlines() if told.exists() else []

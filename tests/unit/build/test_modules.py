@@ -119,3 +119,13 @@ def test_what_was_not_copied_is_known_of_each_module_of_its_folder(tmp_path: Pat
     (tmp_path / "leaky/notes.txt").symlink_to("/etc/passwd")
     found = {module.name: module.problem for module in discover(tmp_path)}
     assert found["good"] == "" and all("notes.txt leads out of the folder" in found[name] for name in ("one", "two"))
+
+
+def test_rules_that_insist_on_an_option_of_the_kernel_can_be_read(tmp_path: Path) -> None:
+    rules = (
+        "ifndef CONFIG_NF_CONNTRACK\n$(error needs CONFIG_NF_CONNTRACK)\nendif\nobj-m := m.o\nobj-$(CONFIG_OTHER) += other.o\n"
+    )
+    assert names(put(tmp_path, Makefile=rules, m__c="")) == ["m"]
+    (tmp_path / "Makefile").write_text("$(error not today)\nobj-m := m.o\n")
+    with pytest.raises(LabError, match="cannot be read by make: .*not today"):
+        names(tmp_path)
