@@ -127,5 +127,5 @@ def test_rules_that_insist_on_an_option_of_the_kernel_can_be_read(tmp_path: Path
     )
     assert names(put(tmp_path, Makefile=rules, m__c="")) == ["m"]
     (tmp_path / "Makefile").write_text("$(error not today)\nobj-m := m.o\n")
-    with pytest.raises(LabError, match="cannot be read by make: .*not today"):
+    with pytest.raises(LabError, match=r"cannot be read by make: .*not today"):
         names(tmp_path)
