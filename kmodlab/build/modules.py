@@ -155,7 +155,7 @@ def _ask(folder: Path, rules: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _conditions(rules: Path) -> list[str]:
-    """The kernel's options that rules ask for beside what they name a module by: some stop where one is not set, as none is here."""
+    """The options of the kernel that rules ask for, beside those that they name a module by: some stop where one is not set."""
     text = rules.read_text(errors="replace")
     return sorted(set(re.findall(r"\bCONFIG_\w+", text)) - set(re.findall(r"obj-\$\((CONFIG_\w+)\)", text)))
 
