@@ -133,8 +133,8 @@ def test_who_passes_a_limit_is_killed_and_the_limit_named(run: Run, script: str,
 
 
 def test_a_fork_bomb_ends(run: Run) -> None:
-    answer = run("f() { f | f & }; f; sleep 100", Limits(**{**SMALL.__dict__, "seconds": 5}))
-    assert answer.overrun
+    """It is killed, or it ends itself, because its own shell cannot start another process, either."""
+    assert run("f() { f | f & }; f; sleep 100", Limits(**{**SMALL.__dict__, "seconds": 5})).status
 
 
 @pytest.mark.parametrize(
