@@ -225,8 +225,15 @@ def _limited(limits: Limits) -> list[str]:
     """
     return [
         *("prlimit", f"--nproc={2 * limits.processes}", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0"),
-        *(f"--cpu={max(1, round(limits.seconds))}", "--nofile=4096", "--msgqueue=0", "--memlock=65536", "--"),
+        *(f"--cpu={_processor_seconds(limits)}", "--nofile=4096", "--msgqueue=0", "--memlock=65536", "--"),
     ]
+
+
+def _processor_seconds(limits: Limits) -> int:
+    """What one process can use in its time where it has a thread on every processor; and a little, so that the clock is the
+    first.
+    """
+    return round(limits.seconds * (os.cpu_count() or 1)) + 10
 
 
 def _watched(command: list[str], given: _Given, limits: Limits, work: Path | None) -> Answer:
