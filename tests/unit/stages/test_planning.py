@@ -6,8 +6,10 @@ import yaml
 
 from kmodlab.build.trees import Tree
 from kmodlab.debian.archive import Resolved
+from kmodlab.plan.catalog import Module
 from kmodlab.plan.kernels import load_inventory
-from kmodlab.results.folder import Run
+from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.folder import Planned, Run
 from kmodlab.run.lab import Lab, Order
 from kmodlab.stages.planning import fleet
 
@@ -25,3 +27,18 @@ def test_the_slowest_kernel_begins_first(tmp_path: Path) -> None:
     order = Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels=kernels)
     tree = yaml.safe_load(Lab(Run.create(tmp_path), order).write_inventory().read_text())
     assert list(tree["run"]["hosts"]) == ["6.12-debug-x86_64", "6.1-x86_64", "6.12-x86_64"]
+
+
+def test_who_is_blocked_by_another_is_skipped_and_says_so(tmp_path: Path) -> None:
+    run = Run.create(tmp_path)
+    cells = [Planned(kernel="6.12", module=name) for name in ("hub", "spoke")]
+    run.plan(
+        [Kernel(id="6.12", arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in ("hub", "spoke")], cells
+    )
+    lab = Lab(run, Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels={}))
+    lab.__dict__["catalog"] = {"hub": Module(name="hub"), "spoke": Module(name="spoke", needs=["hub"])}
+    run.record("6.12", "hub", Stage.BUILD, Verdict.FAIL, "no such header")
+    run.record("6.12", "spoke", Stage.BUILD, Verdict.PASS)
+    assert lab.alive("6.12", Stage.SIGN) == []
+    spoke = run.collect().cells[1]
+    assert (spoke.verdict, spoke.stage, spoke.reason) == (Verdict.SKIP, Stage.SIGN, "needs hub, which failed at build")
