@@ -72,7 +72,7 @@ class SourceModule(BaseModel):
             if path in found or not path.is_relative_to(self.folder) or not path.is_file():
                 continue
             found[path] = None
-            text = path.read_text(errors="replace")
+            text = _text(path)
             waiting += [path.parent / name for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE)]
         return list(found)
 
@@ -119,7 +119,7 @@ def _of_some_folder(tree: Tree, folder: Path) -> list[SourceModule]:
     try:
         return _of_folder(tree, folder)
     except LabError as problem:
-        if "obj-" not in (folder / rules_file(folder)).read_text(errors="replace"):
+        if "obj-" not in _text(folder / rules_file(folder)):
             return []  # a program's
         name = re.sub(r"[^A-Za-z0-9._+-]", "-", folder.name).lstrip("._+-") or "folder"
         return [SourceModule(name=name, folder=folder, objects=(), problem=str(problem).removeprefix("MODULES: "))]
@@ -154,9 +154,15 @@ def _ask(folder: Path, rules: Path) -> Iterator[tuple[str, list[str]]]:
         yield target, parts
 
 
+def _text(path: Path) -> str:
+    """The beginning of a stranger's file, which may be of any size: more of it is not worth looking for words in."""
+    with path.open("rb") as file:
+        return file.read(LARGEST).decode(errors="replace")
+
+
 def _conditions(rules: Path) -> list[str]:
     """The options of the kernel that rules ask for, beside those that they name a module by: some stop where one is not set."""
-    text = rules.read_text(errors="replace")
+    text = _text(rules)
     return sorted(set(re.findall(r"\bCONFIG_\w+", text)) - set(re.findall(r"obj-\$\((CONFIG_\w+)\)", text)))
 
 

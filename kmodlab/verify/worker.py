@@ -181,18 +181,21 @@ class Worker:
         if self.cursor is None:
             return
         try:
-            records, self.cursor = self.guest.log.window(self.cursor)
+            findings = self.read(cell, self.cursor)
         except GuestLostError:  # the next look finds that, too, and brings the target back
             self.cursor = None
             return
-        findings = faults_in(records, self.release)
-        if records:
-            cell.log += lines_of(records)
         if findings:
-            reason = f"{findings[0].kind}: {findings[0].headline}"
-            cell.fail(Stage.LOG, f"{WHENS[1]}{reason}")
-            cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, []))
+            cell.fail(Stage.LOG, f"{WHENS[1]}{findings[0].kind}: {findings[0].headline}")
             self.doubt(cell)
+
+    def read(self, cell: Cell, mark: int) -> list[Finding]:
+        """Read the log from a mark up to now for a cell, which keeps it, and whether it is clean and whole; the faults in it."""
+        records, self.cursor = self.guest.log.window(mark)
+        cell.log += lines_of(records)
+        findings = faults_in(records, self.release)
+        cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, self.guest.log.gaps(mark)))
+        return findings
 
     def doubt(self, cell: Cell) -> None:
         """A fault has come to a cell; was its module the only one on the target for a while?"""
@@ -330,12 +333,9 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
         stuck, worker.tainted = cell.module.clean_up()
         # A test may bring the target back itself: then the log is another, and begins where it came back.
         mark = watch.mark if worker.watch or worker.cursor is None else worker.cursor
-        records, worker.cursor = worker.guest.log.window(mark)
+        findings = worker.read(cell, mark)
     except (GuestLostError, AssertionError) as problem:
         return _autopsy(worker, cell, watch, str(problem).splitlines()[0])
-    cell.log += lines_of(records)
-    findings = faults_in(records, worker.release)
-    cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, worker.guest.log.gaps(mark)))
     # A test may bring the target back itself; then it has no taint of before to be compared with.
     before = watch.tainted if worker.watch else 0
     faults = taint.judge(before, worker.tainted, key_known=worker.key_known)

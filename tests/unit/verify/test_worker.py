@@ -29,6 +29,7 @@ class Log:
 
     records: list[Record] = field(default_factory=list)
     lost: bool = False
+    holes: list[int] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.records.append(Record(seq=len(self.records), time=0.0, level=0, facility=0, text=text))
@@ -47,7 +48,7 @@ class Log:
         return self.records[mark + 1 :]
 
     def gaps(self, mark: int) -> list[str]:
-        return []
+        return ["records were lost" for hole in self.holes if hole >= mark]
 
 
 @dataclass
@@ -166,6 +167,16 @@ def test_what_comes_after_the_last_test_is_the_last_cells(lab: Lab) -> None:
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
     verifying.finish()
     assert lab.verdicts()["one"][0] is Verdict.FAIL
+
+
+def test_a_log_that_is_not_whole_after_the_last_test_is_told_of_too(lab: Lab) -> None:
+    verifying = worker(lab)
+    life(verifying, "one")
+    log: Any = verifying.guest.log
+    log.holes.append(len(log.records))
+    life(verifying, "two")
+    verifying.finish()
+    assert lab.verdicts()["one"][2] == "kernel log clean: the log cannot be trusted: records were lost"
 
 
 def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it_was_found(lab: Lab) -> None:
