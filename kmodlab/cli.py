@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
-import psutil
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from kmodlab import __version__
 from kmodlab.build import kbuild, lint_c
-from kmodlab.ground.cache import REPOSITORY, cache_dir
+from kmodlab.ground.cache import cache_dir
+from kmodlab.ground.ending import terminated_is_interrupted
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import remove_tree
 from kmodlab.machine.runtime import stop_all
 from kmodlab.plan.boards import INVENTORY
 from kmodlab.report import terminal
 from kmodlab.report.progress import Progress
-from kmodlab.results.contract import Verdict
 from kmodlab.run.lab import Lab
 from kmodlab.sign import keys, signing
 from kmodlab.stages import bench, planning
+from kmodlab.stages import matrix as matrix_stage
 
 TOOLS = ("bwrap", "cpio", "make", "mkfs.erofs", "mmdebstrap", "modinfo", "ssh", "zstd")
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The signals by which a run is ended."""
 console = Console(highlight=False)
 
 
@@ -47,6 +38,11 @@ class _Commands(click.Group):
             return super().invoke(context)
         except LabError as problem:
             Console(stderr=True, highlight=False).print(f"kmodlab: {problem}", markup=False, soft_wrap=True)
+            sys.exit(2)
+        except subprocess.TimeoutExpired as problem:
+            Console(stderr=True, highlight=False).print(
+                f"kmodlab: {problem.cmd[0]} did not end within {problem.timeout:.0f} s", markup=False, soft_wrap=True
+            )
             sys.exit(2)
         except KeyboardInterrupt:
             Console(stderr=True).print("kmodlab: interrupted")
@@ -77,6 +73,13 @@ def main() -> None:
     show_default=True,
     help="Seconds that building the modules of one folder for one kernel may take.",
 )
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=matrix_stage.TIME_LIMIT,
+    show_default=True,
+    help="Hours that the run may take; what is not proved by then is an error.",
+)
 @click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
 @click.option(
     "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that KERNELS may name."
@@ -91,13 +94,14 @@ def matrix(
     quick: bool,
     stress: int,
     build_limit: float,
+    time_limit: float,
     refresh: bool,
     boards: Path,
     reports: Path,
 ) -> None:
     """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
     _need_tools()
-    with _the_only_run(), _terminated_is_interrupted():
+    with matrix_stage.only_run() as lock, terminated_is_interrupted():
         stop_all()
         _look_after_the_key()
         order = planning.plan(
@@ -114,7 +118,8 @@ def matrix(
             group=fleet,
         )
         _say_kernels(order)
-        interrupted = _run_playbook(order)
+        with Progress(order.run, console, order.run.previous()):
+            interrupted = matrix_stage.prove(order, lock, time_limit)
     results = order.run.publish()
     terminal.show(order.run.folder, console)
     sys.exit(130 if interrupted else results.exit_status)
@@ -167,36 +172,6 @@ def _need_tools() -> None:
         raise LabError(f"{', '.join(missing)} not found: run `make setup`, which installs what is missing")
 
 
-@contextmanager
-def _the_only_run() -> Iterator[None]:
-    lock = FileLock(cache_dir() / "run.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as problem:
-        raise LabError(
-            "another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME"
-        ) from problem
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """A terminated or hung-up run cleans up as an interrupted one does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    earlier = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for each, handler in earlier.items():
-            signal.signal(each, handler)
-
-
 def _look_after_the_key() -> None:
     """Whatever is wrong with the signing key is said before anything else is done, and its end is announced."""
     key = keys.chosen_key()
@@ -214,73 +189,6 @@ def _say_kernels(order: Lab) -> None:
     console.print(
         f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False
     )
-
-
-def _run_playbook(order: Lab) -> bool:
-    """Run the matrix playbook, once more for kernels that the lab failed; True where a person interrupted it."""
-    inventory = order.write_inventory()
-    progress = Progress(order.run, console, order.run.previous())
-    try:
-        with progress:
-            _playbook("matrix", inventory, order)
-            machines = {*order.order.kernels, *order.order.boards}
-            if erring := {cell.kernel for cell in order.run.collect().cells if cell.verdict is Verdict.ERROR} & machines:
-                _playbook("matrix", inventory, order, "--limit", ",".join(sorted(erring)))
-    except KeyboardInterrupt:
-        order.run.stop("interrupted")
-        return True
-    finally:
-        _uninterrupted(order.stop_boards)
-        _uninterrupted(stop_all)
-    return False
-
-
-def _uninterrupted(work: Callable[[], Any]) -> None:
-    """Finish cleaning up, however often a person presses Ctrl-C, and whoever else would have it end."""
-    here = threading.current_thread() is threading.main_thread()
-    earlier = {each: signal.signal(each, signal.SIG_IGN) for each in ENDING} if here else {}
-    try:
-        work()
-    finally:
-        for each, handler in earlier.items():
-            signal.signal(each, handler)
-
-
-def _playbook(name: str, inventory: Path, order: Lab, *arguments: str) -> None:
-    """Run a playbook in a process group of its own; what it prints is kept. Its failures are in the cells."""
-    # A machine under test waits for a part of its time: with one kernel more than processors, none of these does.
-    forks = str((os.cpu_count() or 1) + 1)
-    command = [
-        *(str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "-f", forks),
-        *(*arguments, str(REPOSITORY / "playbooks" / f"{name}.yml")),
-    ]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    with (order.run.folder / "ansible.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=REPOSITORY
-        )
-        try:
-            process.wait()
-        except BaseException:
-            _uninterrupted(lambda: _end_tree(process))
-            raise
-
-
-def _end_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all below it. Ansible's workers are sessions of their own, so that no signal to a group reaches them."""
-    try:
-        tree = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    except psutil.NoSuchProcess:
-        return
-    for each in tree:
-        with suppress(psutil.NoSuchProcess):
-            each.terminate()
-    _, alive = psutil.wait_procs(tree, timeout=3)
-    for each in alive:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
-    psutil.wait_procs(alive, timeout=10)
-    process.wait()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from kmodlab.ground import process
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import ssh_quoted, write_aside
 from kmodlab.ground.process import Ended
-from kmodlab.guest.shell import Guest, GuestLostError
+from kmodlab.guest.shell import MODULES, Guest, GuestLostError
 from kmodlab.machine.labgrid import Place
 from kmodlab.machine.runtime import runtime_dir
 from kmodlab.machine.vm import CLOSED
@@ -36,6 +36,11 @@ ASK_LIMIT = 20.0
 REBOOT = "timeout 10 sync; echo b >/proc/sysrq-trigger"
 LIKE_A_VM = "cd /proc/sys/kernel; echo 5 >panic; [ ! -e hung_task_timeout_secs ] || echo 15 >hung_task_timeout_secs"
 """Until its next boot: a panic reboots it, and a blocked task is told of as soon as on the lab's own machines."""
+
+
+LEFT_LOADED = f"""cd {MODULES} 2>/dev/null || exit 0
+for each in *.ko; do [ ! -e "/sys/module/$(echo "${{each%.ko}}" | tr - _)/initstate" ] || echo "$each"; done"""
+"""Prints those modules of the run before that the board still holds."""
 
 
 class BoardState(BaseModel):
@@ -87,6 +92,10 @@ class BoardTarget:
         return Place(self.board.board_place) if self.board.board_place else None
 
     @property
+    def emulated(self) -> None:
+        """The wires of its chips are real."""
+
+    @property
     def state(self) -> BoardState | None:
         """None when it does not answer."""
         return self._state(self._ssh(ASK_BOOT))
@@ -123,6 +132,13 @@ class BoardTarget:
             raise LabError(f"board {self.board.id} runs {release} now, not {self.release}: start another run")
         write_aside(self.folder / "boot", state.boot)
         return state
+
+    def fresh(self) -> BoardState:
+        """Bring it up; where a run that was stopped has left a module loaded, bring it back."""
+        state = self.start()
+        with self.guest() as guest:
+            left = guest.sh(LEFT_LOADED).stdout.strip()
+        return self.restore() if left else state
 
     def restore(self) -> BoardState:
         """Bring it back after something fatal: by a power cycle where it has a place, else by a reboot."""

@@ -101,6 +101,11 @@ class Vm:
         """None when it is not running."""
         return state_in(self.folder)
 
+    @property
+    def emulated(self) -> Vm:
+        """QEMU holds the wires of its chips."""
+        return self
+
     def start(self) -> VmState:
         """Bring the VM up, from its snapshot where one is cached. Does nothing to one that runs."""
         if state := self.state:
@@ -149,6 +154,10 @@ class Vm:
     def await_off(self, limit: float) -> None:
         """Wait until it has powered off, or has begun to start anew: no VM of the lab does so by itself."""
         wait_until(lambda: self.state is None, limit, f"VM {self.kernel.id} does not power off; its console is {self.console}")
+
+    def fresh(self) -> VmState:
+        """Bring it up; one that a broken worker left is in a state that nobody knows, and thrown away."""
+        return self.restore()
 
     def restore(self) -> VmState:
         """Throw the VM away and bring back the state right after its boot."""

@@ -11,7 +11,6 @@ from kmodlab.ground import process
 from kmodlab.ground.errors import LabError
 from kmodlab.guest import shell
 from kmodlab.guest.shell import Guest
-from kmodlab.run.lab import Lab
 
 PARTS = ("modules", "programs", "lab-modules")
 """What a target gets, by folder."""
@@ -19,12 +18,12 @@ DEPLOY_LIMIT = 120.0
 """Seconds in which all files must be on a target."""
 
 
-def deploy(lab: Lab, kernel: str, target: Guest) -> None:
-    """Put a kernel's signed modules and programs onto a target that SSH reaches."""
+def deploy(folder: Path, kernel: str, target: Guest) -> None:
+    """Put a kernel's signed modules and programs, which are in `folder`, onto a target that SSH reaches."""
     fresh = f"mkdir -p {shell.LAB} && rm -rf {shell.MODULES} {shell.PROGRAMS}"
     command = target.command(f"{fresh} && exec tar -x -C {shell.LAB}")
     try:
-        answer = process.run(command, stdin=_archive(lab.artefacts(kernel)), seconds=DEPLOY_LIMIT * target.patience)
+        answer = process.run(command, stdin=_archive(folder), seconds=DEPLOY_LIMIT * target.patience)
     except subprocess.TimeoutExpired as problem:
         raise LabError(f"{kernel}: the modules cannot be deployed: no end within {problem.timeout:g} s") from problem
     if answer.status:

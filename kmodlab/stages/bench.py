@@ -26,8 +26,8 @@ from kmodlab.ground.errors import LabError
 from kmodlab.guest.shell import MODULES
 from kmodlab.machine.vm import Vm
 from kmodlab.results.events import Event
-from kmodlab.run.deploy import deploy
 from kmodlab.run.lab import Lab
+from kmodlab.run.vm_column import VmColumn
 
 LOOP_LIMIT = 600.0
 """Seconds that the bare loop over all modules may take."""
@@ -61,14 +61,15 @@ def bench(kernels: str, modules: Path, console: Console) -> None:
         seconds = _timed(lambda: _matrix(kernels, modules, reports))
         lab = Lab.open(reports / "latest")
         started = time.monotonic()
-        loops = _floor(lab)
+        columns = {name: column for name, column in lab.columns.items() if isinstance(column, VmColumn)}
+        loops = _floor(columns)
         floor = time.monotonic() - started
         console.print("one boot of each machine, and its floor", highlight=False)
-        machines = {kernel: _machine(lab, kernel, *loops[kernel]) for kernel in lab.order.kernels}
+        machines = {kernel: _machine(column, lab, *loops[kernel]) for kernel, column in columns.items()}
         console.print("builds", highlight=False)
-        kernel = next(iter(lab.order.kernels))
-        ours = _timed(lambda: _our_build(lab, kernel, Path(scratch) / "cache"))
-        plain = _timed(lambda: _plain_make(lab, kernel))
+        kernel, column = next(iter(columns.items()))
+        ours = _timed(lambda: _our_build(column, Path(scratch) / "cache"))
+        plain = _timed(lambda: _plain_make(column))
         before = _first_boot(lab)
     table = Table("figure", "lab", "floor", "ratio", "aim")
 
@@ -76,7 +77,7 @@ def bench(kernels: str, modules: Path, console: Console) -> None:
         table.add_row(name, f"{took:.1f}{unit}", f"{least:.1f}{unit}", f"{took / least:.2f}", aim)
 
     row(f"warm matrix QUICK=1, {len(machines)} kernels", seconds, floor, "2.00")
-    row(f"build of {len(lab.sources)} modules, {kernel}", ours, plain, "1.30")
+    row(f"build of {len(lab.order.sources)} modules, {kernel}", ours, plain, "1.30")
     for name, machine in machines.items():
         row(f"boot, {name}", machine.boot, machine.bare_boot)
     for arch in sorted({machine.arch for machine in machines.values()}):
@@ -118,17 +119,17 @@ def _verified_in(lab: Lab, kernel: str) -> float:
     return moments[-1] - moments[0]
 
 
-def _floor(lab: Lab) -> dict[str, tuple[int, float]]:
+def _floor(columns: dict[str, VmColumn]) -> dict[str, tuple[int, float]]:
     """Bring up all VMs of a run and load and unload its modules in a bare loop: resident bytes and seconds, by kernel."""
 
-    def one(kernel: str) -> tuple[int, float]:
-        vm = lab.vm(kernel)
+    def one(column: VmColumn) -> tuple[int, float]:
+        vm = column.target
         state = vm.start()
         try:
             resident = int(Path(f"/proc/{state.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
             with vm.guest() as guest:
-                deploy(lab, kernel, guest)
-                names = " ".join(entry.name for entry in lab.modules(kernel))
+                column.deploy_to(guest)
+                names = " ".join(entry.name for entry in column.modules)
                 unload = "rmmod $(echo $name | tr - _)"
                 loop = f"for name in {names}; do insmod {MODULES}/$name.ko && {unload}; done 2>/dev/null; true"
                 return resident, _timed(lambda: guest.sh(loop, timeout=LOOP_LIMIT))
@@ -136,17 +137,17 @@ def _floor(lab: Lab) -> dict[str, tuple[int, float]]:
             vm.stop()
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(lab.order.kernels, pool.map(one, lab.order.kernels), strict=True))
+        return dict(zip(columns, pool.map(one, columns.values()), strict=True))
 
 
-def _machine(lab: Lab, kernel: str, resident: int, loop: float) -> Machine:
-    vm = lab.vm(kernel)
+def _machine(column: VmColumn, lab: Lab, resident: int, loop: float) -> Machine:
+    vm = column.target
     boot = _up(vm, vm.await_ready)
     probe = vm.kernel.model_copy(update={"vm_cmdline": f"{vm.kernel.vm_cmdline} kmodlab.probe"})
     bare = replace(vm, kernel=probe, console=vm.console.with_name("probe.log"))
     bare_boot = _up(bare, lambda: _until_said(bare, "kmodlab: probe ok"))
-    cells = len(lab.modules(kernel))
-    return Machine(vm.kernel.kernel_arch, resident, boot, bare_boot, cells, loop, _verified_in(lab, kernel))
+    cells = len(column.modules)
+    return Machine(vm.kernel.kernel_arch, resident, boot, bare_boot, cells, loop, _verified_in(lab, column.kernel))
 
 
 def _up(vm: Vm, wait: Callable[[], None]) -> float:
@@ -168,18 +169,18 @@ def _until_said(vm: Vm, text: str) -> None:
         time.sleep(0.02)
 
 
-def _our_build(lab: Lab, kernel: str, cache: Path) -> None:
+def _our_build(column: VmColumn, cache: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(cache)
-    root, resolved = lab.build_root(kernel), lab.resolved(kernel)
-    kbuild.build(root, "bench", resolved.release, lab.sources.values(), cross=resolved.kernel.cross)
+    root, resolved = column.root, column.resolved
+    kbuild.build(root, "bench", resolved.release, column.order.sources.values(), cross=resolved.kernel.cross)
 
 
-def _plain_make(lab: Lab, kernel: str) -> None:
-    resolved = lab.resolved(kernel)
+def _plain_make(column: VmColumn) -> None:
+    resolved = column.resolved
     across = [f"CROSS_COMPILE={resolved.kernel.cross}"] if resolved.kernel.cross else []
     target = f"/lib/modules/{resolved.release}/build"
     command = ["make", "-C", target, f"M={sandbox.WORK}", f"-j{os.cpu_count()}", *across, "modules"]
-    with working_copy(lab.order.tree.folder) as work:
-        answer = sandbox.run(lab.build_root(kernel), command, work=work, limits=kbuild.BUILDING)
+    with working_copy(column.order.tree.folder) as work:
+        answer = sandbox.run(column.root, command, work=work, limits=kbuild.BUILDING)
     if answer.status:
         raise LabError(f"the modules do not build together: {kbuild.failure_reason(answer.log, 'all')}")

@@ -22,7 +22,8 @@ from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
 from kmodlab.results.contract import ModuleInfo, Stage
 from kmodlab.results.folder import Planned, Run
-from kmodlab.run.lab import FILE, Lab, Order, entries
+from kmodlab.run.lab import FILE, Lab
+from kmodlab.run.order import Order, entries
 from kmodlab.verify.stress import LEAST_LOADS
 
 

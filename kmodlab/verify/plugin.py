@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not run or not kernel:
         raise pytest.UsageError("kmodlab.verify.plugin needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
     try:
-        config.stash[WORKER] = Worker(Lab.open(run), kernel)
+        config.stash[WORKER] = Worker(Lab.open(run).column(kernel))
     except LabError as problem:
         raise pytest.UsageError(str(problem)) from problem
 
@@ -121,8 +121,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
-        retrial.note(worker.lab.run, worker.kernel, worker.doubts)
-        if not worker.lab.order.quick:
+        retrial.note(worker.column.run, worker.column.kernel, worker.doubts)
+        if not worker.column.order.quick:
             worker.describe_gpio()
         worker.guest.close()
 
@@ -174,8 +174,8 @@ def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
     A chip cannot go while the module holds its lines: so the module goes first, however the test ended.
     """
     if worker.wiring is None:
-        pytest.skip(f"{worker.kernel} has no GPIO lines that a test could drive")
-    with open_chip(worker.wiring, worker.guest, worker.emulated) as chip:
+        pytest.skip(f"{worker.column.kernel} has no GPIO lines that a test could drive")
+    with open_chip(worker.wiring, worker.guest, worker.target.emulated) as chip:
         yield chip
         if module.is_loaded():
             module.unload()
@@ -186,7 +186,7 @@ def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
     """The life cycle of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
     used = any(_stage(item) is Stage.BEHAVIOUR and _name(item) == request.param for item in request.session.items)
-    life = LifeCycle(current.module, worker.key_known, worker.ko(request.param), again=not used)
+    life = LifeCycle(current.module, worker.key_known, worker.column.ko(request.param), again=not used)
     current.checks.update(life.checks)
     life.checks = current.checks
     return life
@@ -197,7 +197,7 @@ def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
     """Many loads of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
     cpus = 1 if current.module.entry.one_cpu else number(worker.guest.sh("nproc").stdout)
-    return Stress(current.module, worker.lab.order.stress, cpus, current.checks)
+    return Stress(current.module, worker.column.order.stress, cpus, current.checks)
 
 
 @pytest.fixture

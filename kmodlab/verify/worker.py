@@ -15,12 +15,9 @@ from kmodlab.guest.shell import FLOODED, GuestLostError, number
 from kmodlab.judge import taint
 from kmodlab.judge.classifier import Finding, Severity, classify, classify_console
 from kmodlab.judge.kernel_log import Record
-from kmodlab.machine.vm import Vm
 from kmodlab.plan.catalog import Module
-from kmodlab.results import events
 from kmodlab.results.contract import LOG_CLEAN, Check, Stage, Verdict
-from kmodlab.run.deploy import deploy
-from kmodlab.run.lab import Lab
+from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
 from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, own_needs, soft_needs
 from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
@@ -81,17 +78,16 @@ class Cell:
 class Worker:
     """One kernel's target and its cells."""
 
-    def __init__(self, lab: Lab, kernel: str) -> None:
-        self.lab = lab
-        self.kernel = kernel
-        self.target = lab.target(kernel)
-        self.release = lab.release(kernel)
+    def __init__(self, column: Column) -> None:
+        self.column = column
+        self.target = column.target
+        self.release = column.release
         self.guest = self.target.guest()
         self.guest.connect()
-        self.wiring = lab.wiring(kernel)
-        self.key_known = lab.key_known(kernel)
-        self.entries = {entry.name: entry for entry in lab.alive(kernel, Stage.LOAD)}
-        self.decided = lab.run.decided(kernel, STAGES)
+        self.wiring = column.wiring
+        self.key_known = column.key_known
+        self.entries = {entry.name: entry for entry in column.alive(Stage.LOAD)}
+        self.decided = column.run.decided(column.kernel, STAGES)
         """The modules whose cells an earlier pass has decided: they are not tried again because another one erred."""
         self.cell: Cell | None = None
         self._tainted: int | None = None
@@ -114,23 +110,19 @@ class Worker:
         if wiring:
             entry = entry.model_copy(update={"parameters": wiring.fill(entry.parameters)})
         needs = self._needs(entry)
-        own = [name, *(need.name for need in needs)]
-        in_tree = [each for module in own for each in in_tree_needs(self.ko(module), self.entries)]
+        own = [self.column.ko(each) for each in (name, *(need.name for need in needs))]
+        in_tree = [each for ko in own for each in in_tree_needs(ko, self.entries)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
         gpio = wiring if "gpio" in entry.hardware else None
-        soft = [each for module in own for each in soft_needs(self.ko(module))]
+        soft = [each for ko in own for each in soft_needs(ko)]
         return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), soft, gpio)
 
     def _needs(self, entry: Module) -> list[Module]:
         found: dict[str, Module] = {}
-        for name in dict.fromkeys([*entry.needs, *own_needs(self.ko(entry.name), self.entries)]):
+        for name in dict.fromkeys([*entry.needs, *own_needs(self.column.ko(entry.name), self.entries)]):
             need = self.entries[name]
             found.update({each.name: each for each in (*self._needs(need), need)})
         return list(found.values())
-
-    def ko(self, name: str) -> Path:
-        """A module's signed file on the controller."""
-        return self.lab.artefacts(self.kernel) / "modules" / f"{name}.ko"
 
     def begin(self, name: str) -> Cell:
         """The cell of a module; the one before is recorded when another one begins, on a target that is as it was found."""
@@ -142,7 +134,7 @@ class Worker:
         if self.cell is None:
             self.cell = Cell(self.module(name))
             self._forget_leaks()
-            events.emit(self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="start")
+            self.column.tell("verify", "start", name)
         return self.cell
 
     def finish(self) -> None:
@@ -154,12 +146,11 @@ class Worker:
         self._read_to_the_end(cell)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
-            if stage is Stage.BEHAVIOUR and self.lab.order.quick:
+            if stage is Stage.BEHAVIOUR and self.column.order.quick:
                 continue
             verdict, reason = cell.verdict(stage)
             last = stage is STAGES[-1]
-            self.lab.run.record(
-                self.kernel,
+            self.column.record(
                 name,
                 stage,
                 verdict,
@@ -172,9 +163,7 @@ class Worker:
             self._done[name] = time.monotonic()
         failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
         text = cell.failed[2] if cell.failed else ""
-        events.emit(
-            self.lab.run.folder, kernel=self.kernel, stage="verify", module=name, state="fail" if failed else "done", text=text
-        )
+        self.column.tell("verify", "fail" if failed else "done", name, text)
 
     def _read_to_the_end(self, cell: Cell) -> None:
         """What the kernel said since the cell's last test, while it was looked for leaks, say, is the cell's, too."""
@@ -259,7 +248,7 @@ class Worker:
             raise
         self.guest = self.target.guest()
         try:
-            deploy(self.lab, self.kernel, self.guest)
+            self.column.deploy_to(self.guest)
             self.cursor = self.guest.log.mark()
         except (LabError, GuestLostError) as problem:
             self.lost = str(problem)  # without its modules it is of no use to any cell
@@ -268,21 +257,16 @@ class Worker:
         if self.cell:
             self.cell.module.guest = self.guest
 
-    @property
-    def emulated(self) -> Vm | None:
-        """The target where it is an emulated machine, whose wires QEMU holds."""
-        return self.target if isinstance(self.target, Vm) else None
-
     def describe_gpio(self) -> None:
         """Keep in the run's logs what GPIO lines the target offers. At the end, so that it disturbs no cell."""
         if self.lost:
             return
         try:
-            with open_chip(self.wiring, self.guest, self.emulated) if self.wiring else nullcontext():
+            with open_chip(self.wiring, self.guest, self.target.emulated) if self.wiring else nullcontext():
                 text = listing(self.guest)
         except (GuestLostError, AssertionError, LabError) as problem:
             text = f"cannot be told: {problem}\n"
-        write_aside(self.lab.run.folder / "logs" / self.kernel / "gpio.txt", text)
+        write_aside(self.column.log("gpio.txt"), text)
 
     def alive(self) -> bool:
         """Whether the target still answers."""

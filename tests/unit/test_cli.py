@@ -1,7 +1,6 @@
 """Bad input: one line that names the thing and the mend, exit status 2, no traceback, and nothing left running."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from filelock import FileLock
 from own_key import openssl, renewed
 
-from kmodlab import cli
 from kmodlab.ground.cache import REPOSITORY, cache_dir
 
 
@@ -163,16 +161,3 @@ def test_make_help_lists_every_entry_point() -> None:
     answer = subprocess.run(["make", "-C", str(REPOSITORY), "help"], capture_output=True, text=True, check=True)
     for target in ("matrix", "test", "lint", "unit", "molecule", "bench", "clean", "distclean"):
         assert f"make {target}" in answer.stdout
-
-
-@pytest.mark.parametrize("number", cli.ENDING)
-def test_cleaning_up_is_not_interrupted_and_what_was_before_holds_again(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    done = []
-
-    def work() -> None:
-        os.kill(os.getpid(), number)
-        done.append(True)
-
-    cli._uninterrupted(work)
-    assert done and signal.getsignal(number) == before

@@ -19,7 +19,7 @@ REJECTED = "Key was rejected by service"
 def test_an_enforcing_kernel_takes_only_what_it_can_know(worker: Worker, module: ModuleUnderTest, tmp_path: Path) -> None:
     """The lab's signature where the firmware holds its certificate; without one, not even that. A stranger's never."""
     stranger = tmp_path / "stranger.ko"
-    stranger.write_bytes(worker.ko(module.name).read_bytes())
+    stranger.write_bytes(worker.column.ko(module.name).read_bytes())
     signing.sign_here([stranger], keys.lab_key(tmp_path, "rsa-2048"))
 
     def refused(ko: str) -> bool:

@@ -10,7 +10,9 @@ from kmodlab.plan.catalog import Module
 from kmodlab.plan.kernels import load_inventory
 from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
-from kmodlab.run.lab import Lab, Order
+from kmodlab.run.lab import Lab
+from kmodlab.run.order import Order
+from kmodlab.run.vm_column import VmColumn
 from kmodlab.stages.planning import fleet
 
 
@@ -35,10 +37,10 @@ def test_who_is_blocked_by_another_is_skipped_and_says_so(tmp_path: Path) -> Non
     run.plan(
         [Kernel(id="6.12", arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in ("hub", "spoke")], cells
     )
-    lab = Lab(run, Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels={}))
-    lab.__dict__["catalog"] = {"hub": Module(name="hub"), "spoke": Module(name="spoke", needs=["hub"])}
+    column = VmColumn(run, Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels={}), "6.12")
+    column.order.__dict__["catalog"] = {"hub": Module(name="hub"), "spoke": Module(name="spoke", needs=["hub"])}
     run.record("6.12", "hub", Stage.BUILD, Verdict.FAIL, "no such header")
     run.record("6.12", "spoke", Stage.BUILD, Verdict.PASS)
-    assert lab.alive("6.12", Stage.SIGN) == []
+    assert column.alive(Stage.SIGN) == []
     spoke = run.collect().cells[1]
     assert (spoke.verdict, spoke.stage, spoke.reason) == (Verdict.SKIP, Stage.SIGN, "needs hub, which failed at build")

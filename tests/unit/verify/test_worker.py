@@ -81,49 +81,48 @@ class Target:
         self.here = Guest()
 
 
-class Lab:
-    """A run with three modules on one kernel."""
+class Column:
+    """A kernel with three modules."""
+
+    kernel = K
+    release = "6.12.1"
+    wiring = None
+    key_known = True
 
     def __init__(self, folder: Path) -> None:
         names = ("one", "two", "three")
         self.run = Run.create(folder)
         cells = [Planned(kernel=K, module=name, stages=STAGES) for name in names]
         self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
-        self.machine = Target(folder / "console.log")
+        self.target = Target(folder / "console.log")
         self.entries = [Module(name=name) for name in names]
         self.order = type("Order", (), {"quick": False})()
 
-    def target(self, kernel: str) -> Target:
-        return self.machine
-
-    def alive(self, kernel: str, before: Stage) -> list[Module]:
+    def alive(self, before: Stage) -> list[Module]:
         return self.entries
 
-    def release(self, kernel: str) -> str:
-        return "6.12.1"
+    def ko(self, name: str) -> Path:
+        return self.run.folder / name
 
-    def wiring(self, kernel: str) -> None: ...
-    def key_known(self, kernel: str) -> bool:
-        return True
-
-    def artefacts(self, kernel: str) -> Path:
-        return self.run.folder
+    def deploy_to(self, guest: object) -> None: ...
+    def tell(self, *_: object) -> None: ...
+    def record(self, module: str, *found: Any, **more: Any) -> None:
+        self.run.record(K, module, *found, **more)
 
     def verdicts(self) -> dict[str, tuple[Verdict, Stage, str]]:
         return {cell.module: (cell.verdict, cell.stage, cell.reason) for cell in self.run.collect().cells}
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(worker_file, "deploy", lambda *_: None)
+def column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Column:
     for name in ("in_tree_needs", "own_needs", "soft_needs"):
         monkeypatch.setattr(worker_file, name, lambda *_: [])
     monkeypatch.setattr(kmemleak, "offered", lambda guest: False)
-    return Lab(tmp_path)
+    return Column(tmp_path)
 
 
-def worker(lab: Any) -> Worker:
-    return Worker(lab, K)
+def worker(column: Any) -> Worker:
+    return Worker(column)
 
 
 def life(worker: Worker, name: str, *said: str, failed: str = "") -> None:
@@ -140,87 +139,87 @@ def life(worker: Worker, name: str, *said: str, failed: str = "") -> None:
         cell.fail(*problem)
 
 
-def test_a_module_that_keeps_its_promises_passes_and_costs_the_target_nothing(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_a_module_that_keeps_its_promises_passes_and_costs_the_target_nothing(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one", "one: hello")
     life(verifying, "two")
     verifying.finish()
-    assert {name: verdict for name, (verdict, *_) in lab.verdicts().items()}["one"] is Verdict.PASS
-    assert lab.machine.restored == 0
+    assert {name: verdict for name, (verdict, *_) in column.verdicts().items()}["one"] is Verdict.PASS
+    assert column.target.restored == 0
 
 
-def test_what_comes_between_two_cells_belongs_to_the_one_that_ended(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_what_comes_between_two_cells_belongs_to_the_one_that_ended(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one")
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
     life(verifying, "two")
     verifying.finish()
-    verdicts = lab.verdicts()
+    verdicts = column.verdicts()
     assert verdicts["one"][:2] == (Verdict.FAIL, Stage.LOG) and "when its tests had ended: oops" in verdicts["one"][2]
     assert verdicts["two"][0] is Verdict.PASS
-    assert lab.machine.restored == 1, "and nobody else is to live with it"
+    assert column.target.restored == 1, "and nobody else is to live with it"
 
 
-def test_what_comes_after_the_last_test_is_the_last_cells(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_what_comes_after_the_last_test_is_the_last_cells(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one")
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
     verifying.finish()
-    assert lab.verdicts()["one"][0] is Verdict.FAIL
+    assert column.verdicts()["one"][0] is Verdict.FAIL
 
 
-def test_a_log_that_is_not_whole_after_the_last_test_is_told_of_too(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_a_log_that_is_not_whole_after_the_last_test_is_told_of_too(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one")
     log: Any = verifying.guest.log
     log.holes.append(len(log.records))
     life(verifying, "two")
     verifying.finish()
-    assert lab.verdicts()["one"][2] == "kernel log clean: the log cannot be trusted: records were lost"
+    assert column.verdicts()["one"][2] == "kernel log clean: the log cannot be trusted: records were lost"
 
 
-def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it_was_found(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it_was_found(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one", failed="still there after unloading: /proc/hello")
     life(verifying, "two")
     life(verifying, "three")
     verifying.finish()
-    assert [lab.verdicts()[name][0] for name in ("one", "two", "three")] == [Verdict.FAIL, Verdict.PASS, Verdict.PASS]
-    assert lab.machine.restored == 1
+    assert [column.verdicts()[name][0] for name in ("one", "two", "three")] == [Verdict.FAIL, Verdict.PASS, Verdict.PASS]
+    assert column.target.restored == 1
 
 
-def test_a_finding_brings_the_target_back_once(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_a_finding_brings_the_target_back_once(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one", OOPS)
     life(verifying, "two")
     verifying.finish()
-    assert lab.machine.restored == 1 and lab.verdicts()["two"][0] is Verdict.PASS
+    assert column.target.restored == 1 and column.verdicts()["two"][0] is Verdict.PASS
 
 
-def test_what_nobody_saw_is_no_pass(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_what_nobody_saw_is_no_pass(column: Column) -> None:
+    verifying = worker(column)
     verifying.begin("one")
     verifying.finish()
-    assert lab.verdicts()["one"] == (Verdict.ERROR, Stage.LOAD, "nobody saw it")
+    assert column.verdicts()["one"] == (Verdict.ERROR, Stage.LOAD, "nobody saw it")
 
 
-def test_a_behaviour_stage_without_a_test_says_so(lab: Lab) -> None:
-    verifying = worker(lab)
+def test_a_behaviour_stage_without_a_test_says_so(column: Column) -> None:
+    verifying = worker(column)
     life(verifying, "one")
     verifying.finish()
-    (cell, *_) = lab.run.collect().cells
+    (cell, *_) = column.run.collect().cells
     assert [check.name for check in cell.checks].count("no test of its own") == 1
 
 
-def test_a_target_that_comes_back_without_its_modules_is_the_labs_fault_and_nobody_elses(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+def test_a_target_that_comes_back_without_its_modules_is_the_columns_fault_and_nobody_elses(
+    column: Column, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verifying = worker(lab)
+    verifying = worker(column)
 
     def refuse(*_: object) -> None:
         raise LabError("the modules cannot be deployed: no space left on device")
 
-    monkeypatch.setattr(worker_file, "deploy", refuse)
+    monkeypatch.setattr(column, "deploy_to", refuse)
     cell = verifying.begin("one")
     verifying.watch = look(verifying, cell)
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
@@ -232,17 +231,17 @@ def test_a_target_that_comes_back_without_its_modules_is_the_labs_fault_and_nobo
         look(verifying, second)
 
 
-def test_a_second_pass_leaves_alone_what_the_first_one_decided(lab: Lab) -> None:
+def test_a_second_pass_leaves_alone_what_the_first_one_decided(column: Column) -> None:
     for stage in STAGES:
-        lab.run.record(K, "one", stage, Verdict.FAIL if stage is Stage.LOG else Verdict.PASS, "oops")
-        lab.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the lab broke")
-    lab.run.record(K, "three", Stage.LOAD, Verdict.PASS)
-    assert worker(lab).decided == {"one"}
+        column.run.record(K, "one", stage, Verdict.FAIL if stage is Stage.LOG else Verdict.PASS, "oops")
+        column.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the column broke")
+    column.run.record(K, "three", Stage.LOAD, Verdict.PASS)
+    assert worker(column).decided == {"one"}
 
 
-def test_that_a_module_has_gone_is_known_for_one_test_only(lab: Lab) -> None:
+def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> None:
     """A later test may load it by its own commands: then it must be looked for again."""
-    verifying = worker(lab)
+    verifying = worker(column)
     cell = verifying.begin("one")
     cell.module.gone = State(0, frozenset(), frozenset(), frozenset())
     look(verifying, cell)

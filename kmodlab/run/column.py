@@ -1,0 +1,196 @@
+"""A column of the matrix: one kernel, its machine and its cells. Whether that is a VM or a board, only a column knows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodlab.ground.cache import REPOSITORY
+from kmodlab.guest.shell import Guest
+from kmodlab.machine.target import Target
+from kmodlab.plan.catalog import Module
+from kmodlab.plan.wiring import SIMULATOR_SOURCES, Wiring
+from kmodlab.results import events
+from kmodlab.results.contract import Check, Stage, Verdict
+from kmodlab.results.folder import Run
+from kmodlab.run.deploy import PARTS, deploy
+from kmodlab.run.order import Order
+
+SIMULATOR = REPOSITORY / SIMULATOR_SOURCES
+"""The module by which the lab gives a machine GPIO lines that it has not."""
+
+
+@dataclass(frozen=True)
+class Column(ABC):
+    """One kernel of a run, and what each stage of the run does with it.
+
+    The stages' methods record what they find out about every cell; they return True where they changed anything, and raise
+    LabError where the lab itself cannot go on.
+    """
+
+    run: Run
+    order: Order
+    kernel: str
+    """Its id."""
+
+    @property
+    @abstractmethod
+    def release(self) -> str:
+        """The kernel's exact release, as `uname -r` says it."""
+
+    @property
+    @abstractmethod
+    def wiring(self) -> Wiring | None:
+        """Where buttons and an LED are on its machine."""
+
+    @property
+    @abstractmethod
+    def key_known(self) -> bool:
+        """Whether the kernel can know the lab's key, so that it must accept the lab's signatures."""
+
+    @property
+    @abstractmethod
+    def target(self) -> Target:
+        """What the kernel runs on, whether it runs or not."""
+
+    @abstractmethod
+    def prepare(self) -> bool:
+        """Have what is needed to build for the kernel and to boot it."""
+
+    @abstractmethod
+    def build(self) -> bool:
+        """Build each module, for its own verdict."""
+
+    @abstractmethod
+    def sign(self) -> bool:
+        """Sign what was built with the lab's key."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """When the run ends, however it does: nothing of it goes on on the machine."""
+
+    def boot(self) -> bool:
+        """Bring the machine up."""
+        ran = self.target.state is not None
+        self.run.note_kernel(self.kernel, accel=self.target.fresh().accel)
+        return not ran
+
+    def deploy(self) -> bool:
+        """Put what was signed onto the machine; always a change, because what is there goes with its next boot."""
+        self.deploy_to(self.target.guest())
+        for entry in self.alive(Stage.DEPLOY):
+            self.record(entry.name, Stage.DEPLOY, Verdict.PASS)
+        return True
+
+    def deploy_to(self, guest: Guest) -> None:
+        """Put the signed modules and the programs onto the machine's system. LabError."""
+        deploy(self.folder, self.kernel, guest)
+
+    def stop(self) -> bool:
+        """Stop the machine."""
+        target = self.target
+        ran = target.state is not None
+        target.stop()
+        return ran
+
+    @property
+    def folder(self) -> Path:
+        """The kernel's things in this run: a folder for each of `PARTS`, and links to its images."""
+        return self.run.folder / "artefacts" / self.kernel
+
+    def make_folders(self) -> None:
+        """Make the folder of each of `PARTS`."""
+        for part in PARTS:
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+
+    def ko(self, name: str) -> Path:
+        """A module's file: as it was built, and signed in place then."""
+        return self.folder / "modules" / f"{name}.ko"
+
+    @property
+    def lab_modules(self) -> list[Path]:
+        """The lab's own modules for this kernel."""
+        return sorted((self.folder / "lab-modules").glob("*.ko"))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its GPIO chip is a module of the lab's own."""
+        return self.wiring is not None and self.wiring.provider == "simulated"
+
+    @property
+    def console(self) -> Path:
+        """The file of what the machine's console says."""
+        return self.log("console.log")
+
+    def log(self, name: str) -> Path:
+        """A file among the kernel's logs of this run."""
+        path = self.run.folder / "logs" / self.kernel / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def modules(self) -> list[Module]:
+        """The modules planned for the kernel and not skipped there, needs first."""
+        planned = {cell.module for cell in self.run.planned.cells if cell.kernel == self.kernel and not cell.skip}
+        return [entry for name, entry in self.order.catalog.items() if name in planned]
+
+    def buildable(self) -> list[Module]:
+        """Those of them that can be built at all; what is known against the others is recorded."""
+        found = []
+        for module in self.modules:
+            if problem := self.order.sources[module.name].problem:
+                self.built(module.name, problem)
+            else:
+                found.append(module)
+        return found
+
+    def alive(self, before: Stage) -> list[Module]:
+        """Those of them that passed every stage before `before`, and whose needs did. Who is blocked by one is recorded so."""
+        verdicts = self.run.verdicts(self.kernel)
+        earlier = list(Stage)[: list(Stage).index(before)]
+        good: dict[str, Module] = {}
+        for module in self.modules:
+            lacking = next((need for need in module.needs if need not in good), "")
+            if not all(verdicts[module.name].get(stage) is Verdict.PASS for stage in earlier):
+                continue
+            if lacking:
+                self.record(module.name, before, Verdict.SKIP, f"needs {lacking}, which {_fate(verdicts[lacking])}")
+            else:
+                good[module.name] = module
+        return list(good.values())
+
+    def record(
+        self,
+        module: str,
+        stage: Stage,
+        verdict: Verdict,
+        reason: str = "",
+        *,
+        seconds: float = 0.0,
+        checks: Sequence[Check] = (),
+        log_text: str = "",
+    ) -> None:
+        """Write down what a stage found out of a cell."""
+        self.run.record(self.kernel, module, stage, verdict, reason, seconds=seconds, checks=checks, log_text=log_text)
+
+    def built(self, module: str, problem: str, *, seconds: float = 0.0, warnings: Sequence[str] = (), log: str = "") -> None:
+        """Write down and tell how a module's build ended; `problem` is empty where it was built."""
+        verdict = Verdict.FAIL if problem else Verdict.PASS
+        checks = [Check(name="compiler warning", verdict=Verdict.PASS, reason=line) for line in warnings]
+        self.record(module, Stage.BUILD, verdict, problem, seconds=seconds, checks=checks, log_text=log)
+        self.tell("build", "fail" if problem else "done", module, problem)
+
+    def tell(self, stage: str, state: events.State, module: str = "", text: str = "") -> None:
+        """Tell those who watch the run."""
+        events.emit(self.run.folder, self.kernel, stage, state, module=module, text=text)
+
+
+def _fate(verdicts: Mapping[Stage, Verdict]) -> str:
+    """What has become of a module that another needs, and that is not there."""
+    ended = next(((stage, verdict) for stage, verdict in verdicts.items() if verdict is not Verdict.PASS), None)
+    if not ended:
+        return "the lab lost"
+    words = {Verdict.FAIL: "failed at", Verdict.SKIP: "was skipped at", Verdict.ERROR: "the lab could not bring through"}
+    return f"{words[ended[1]]} {ended[0]}"

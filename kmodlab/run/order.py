@@ -1,0 +1,53 @@
+"""What a run was asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from pydantic import BaseModel, ConfigDict
+
+from kmodlab.build import kbuild
+from kmodlab.build.modules import SourceModule
+from kmodlab.build.trees import Tree
+from kmodlab.debian.archive import Resolved
+from kmodlab.plan.boards import ResolvedBoard
+from kmodlab.plan.catalog import Module, load_catalog
+
+
+class Order(BaseModel):
+    """What was asked for, with the kernels' exact versions; kept as lab.json in the run folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tree: Tree
+    """The folder of the modules, as it was when the run was planned: nothing reads it again."""
+    modules: list[SourceModule]
+    """What its Makefiles build."""
+    only: list[str]
+    kernels: dict[str, Resolved]
+    """Those that the lab boots itself."""
+    boards: dict[str, ResolvedBoard] = {}
+    """Real machines, each with the kernel that runs on it."""
+    secureboot: bool = False
+    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
+    quick: bool = False
+    """Life cycles only, no behaviour tests."""
+    build_limit: float = kbuild.BUILDING.seconds
+    """Seconds that one build may take."""
+    stress: int = 0
+    """How often each module is loaded beside its tests, to see what it leaves behind each time."""
+
+    @cached_property
+    def sources(self) -> dict[str, SourceModule]:
+        """What the folder's Makefiles build, by name."""
+        return {module.name: module for module in self.modules}
+
+    @cached_property
+    def catalog(self) -> dict[str, Module]:
+        """The catalog's entries of all modules of the folder, by name, needs first."""
+        return {module.name: module for module in entries(self.tree, self.sources)}
+
+
+def entries(tree: Tree, sources: dict[str, SourceModule]) -> list[Module]:
+    """The catalog's entries of a folder's modules, needs first."""
+    return load_catalog(tree.folder, tree.origin).for_modules(sources, tree.folder)

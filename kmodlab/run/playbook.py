@@ -1,0 +1,27 @@
+"""Run one of the project's playbooks. What it prints goes into a log; nothing that it has started outlives it.
+
+ansible-runner was looked at (2.4.3): what it cancels or stops at a time limit is a process group, and ansible-core's workers are
+not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kmodlab.ground.cache import REPOSITORY
+from kmodlab.ground.keeper import keep
+
+
+def play(name: str, inventory: Path, log: Path, *arguments: str, seconds: float, held: Sequence[int] = ()) -> int:
+    """Run a playbook to its end: Ansible's status. TimeoutExpired where it takes more than `seconds`, all of it ended then.
+
+    `held`: open files, a lock for example, that are kept open as long as anything of it runs.
+    """
+    ansible = str(Path(sys.executable).parent / "ansible-playbook")
+    command = [ansible, "-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / f"{name}.yml")]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    with log.open("ab") as output:
+        return keep(command, output, seconds=seconds, environment=environment, folder=REPOSITORY, held=held)

@@ -1,0 +1,176 @@
+"""The column of a kernel that the lab boots itself: built in the kernel's own build root, run in a VM."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from kmodlab.build import kbuild, trees
+from kmodlab.build.modules import discover
+from kmodlab.build.trees import copied, working_copy
+from kmodlab.debian import roots
+from kmodlab.debian.archive import Resolved
+from kmodlab.debian.roots import BootImage, boot_image, build_root
+from kmodlab.ground import sandbox
+from kmodlab.ground.cache import cache_dir, digest, filled
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import read_regular, write_aside
+from kmodlab.ground.sandbox import Limits
+from kmodlab.machine.firmware import ordinary
+from kmodlab.machine.runtime import runtime_dir, stop_in
+from kmodlab.machine.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.machine.vm import Vm
+from kmodlab.plan.catalog import Module
+from kmodlab.plan.wiring import Wiring
+from kmodlab.results.contract import Stage, Verdict
+from kmodlab.run.column import SIMULATOR, Column
+from kmodlab.sign import keys, signing
+
+COMPILING = Limits(seconds=120)
+"""For one user program."""
+
+
+@dataclass(frozen=True)
+class VmColumn(Column):
+    """A kernel of the archive, or of the lab's own, in a VM."""
+
+    @property
+    def resolved(self) -> Resolved:
+        """What the archive holds for it."""
+        return self.order.kernels[self.kernel]
+
+    @property
+    def release(self) -> str:
+        return self.resolved.release
+
+    @property
+    def wiring(self) -> Wiring | None:
+        return self.resolved.kernel.vm_gpio
+
+    @property
+    def key_known(self) -> bool:
+        return self.order.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
+
+    @property
+    def target(self) -> Vm:
+        resolved, image = self.resolved, BootImage(self._image("boot"))
+        if self.order.secureboot:
+            firmware = secure_firmware(resolved.kernel, [self._certificate])
+            return Vm(secure_kernel(resolved.kernel), signed_image(image), self._machine, self.console, firmware)
+        return Vm(resolved.kernel, image, self._machine, self.console, ordinary(resolved.kernel, self._certificate))
+
+    @property
+    def _machine(self) -> Path:
+        """The folder of the VM's sockets and state."""
+        return runtime_dir() / self.run.id / self.kernel
+
+    @cached_property
+    def _certificate(self) -> Path:
+        """That of the signing key. Checking a key takes a tenth of a second."""
+        return keys.chosen_key().certificate
+
+    @property
+    def root(self) -> Path:
+        """The root in which its modules are built and signed."""
+        return self._image("build") / "root"
+
+    def _image(self, kind: Literal["build", "boot"]) -> Path:
+        """The folder of an image that `prepare` has found; its name is its content key."""
+        link = self.folder / kind
+        if not link.exists():
+            raise LabError(f"run {self.run.id} has no {kind} image of {self.kernel}: run playbooks/images.yml first")
+        return link.resolve()
+
+    def prepare(self) -> bool:
+        """Make the build root and the boot image, or find them in the cache, and keep for this run which ones they are."""
+        resolved = self.resolved
+        cached = all(roots.image_path(resolved, kind).exists() for kind in ("build", "boot"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, image in (("build", build_root(resolved).parent), ("boot", boot_image(resolved).folder)):
+            (self.folder / name).unlink(missing_ok=True)
+            (self.folder / name).symlink_to(image)
+        self.run.note_kernel(self.kernel, compiler=kbuild.compiler(self.root, resolved.release))
+        return not cached
+
+    def build(self) -> bool:
+        self.make_folders()
+        key, resolved = self._image("build").name, self.resolved
+        compiled, started = False, time.time()
+        before = time.monotonic()
+
+        def done(result: kbuild.BuildResult) -> None:
+            nonlocal compiled, before
+            built, name = result.built, result.module.name
+            fresh = result.ko.exists() and result.ko.stat().st_mtime > started
+            compiled |= fresh
+            if built.ok:
+                shutil.copyfile(result.ko, self.ko(name))
+            problem = built.reason or self._programs(key, self.order.catalog[name])
+            seconds = time.monotonic() - before if fresh else 0.0
+            self.built(name, problem, seconds=seconds, warnings=built.warnings, log=result.log)
+            before = time.monotonic()
+
+        sources = [self.order.sources[entry.name] for entry in self.buildable()]
+        limits = replace(kbuild.BUILDING, seconds=self.order.build_limit)
+        kbuild.build(self.root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits)
+        if self.simulated:
+            self._build_simulator(key)
+        return compiled
+
+    def _build_simulator(self, key: str) -> None:
+        resolved = self.resolved
+        made = kbuild.build(self.root, key, resolved.release, discover(copied(SIMULATOR)), cross=resolved.kernel.cross)
+        for result in made.values():
+            if not result.built.ok:
+                raise LabError(f"kernel {self.kernel}: the lab's own {result.module.name} does not build: {result.built.reason}")
+            shutil.copyfile(result.ko, self.folder / "lab-modules" / result.ko.name)
+
+    def _programs(self, root_key: str, entry: Module) -> str:
+        """Compile a module's user programs in the build root, for the kernel's architecture; why that failed, or nothing."""
+        for source in entry.programs:
+            program = cache_dir() / "programs" / digest(root_key, source, trees.content(self.order.tree.folder))
+            if not program.exists() and (problem := self._program(source, program)):
+                return problem
+            shutil.copy(program / "program", self.folder / "programs" / Path(source).stem)
+        return ""
+
+    def _program(self, source: str, target: Path) -> str:
+        """Compile one; why that failed, or nothing. What failed is not kept."""
+        with working_copy(self.order.tree.folder) as work:
+            gcc = f"{self.resolved.kernel.cross}gcc"
+            command = [gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-o", "kmodlab-program", source]
+            answer = sandbox.run(self.root, command, work=work, limits=COMPILING)
+            if answer.status:
+                return f"{source}: {kbuild.failure_reason(answer.log, source)}"
+            content = read_regular(work / "kmodlab-program", kbuild.LARGEST)
+        with filled(target) as folder:
+            (folder / "program").write_bytes(content)
+            (folder / "program").chmod(0o755)
+        return ""
+
+    def sign(self) -> bool:
+        """In the build root, by the kernel's own sign-file; what was signed before is found in the cache."""
+        entries = self.alive(Stage.SIGN)
+        if not entries:
+            return False
+        key = keys.chosen_key()
+        modules = {ko.name: ko for ko in [*(self.ko(entry.name) for entry in entries), *self.lab_modules]}
+        store = cache_dir() / "signed"
+        store.mkdir(exist_ok=True)
+        signed = {name: store / f"{name}-{digest(ko, key.certificate)}.ko" for name, ko in modules.items()}
+        missing = [name for name in signed if not signed[name].exists()]
+        signing.sign_modules(self.root, self.release, [modules[name] for name in missing], key)
+        for name in missing:
+            write_aside(signed[name], modules[name].read_bytes())
+        for name, ko in modules.items():
+            shutil.copyfile(signed[name], ko)
+        for entry in entries:
+            self.record(entry.name, Stage.SIGN, Verdict.PASS)
+        return bool(missing)
+
+    def leave(self) -> None:
+        stop_in(self._machine)

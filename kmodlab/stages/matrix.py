@@ -1,0 +1,63 @@
+"""A planned run from its first stage to its last, for all kernels at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kmodlab.ground.cache import cache_dir
+from kmodlab.ground.ending import uninterrupted
+from kmodlab.ground.errors import LabError
+from kmodlab.machine.runtime import stop_all
+from kmodlab.results.contract import Verdict
+from kmodlab.run.lab import Lab
+from kmodlab.run.playbook import play
+
+TIME_LIMIT = 24.0
+"""Hours that a run may take, where nobody says more or less."""
+
+
+@contextmanager
+def only_run() -> Iterator[int]:
+    """The lock of this user's cache, and its open file: as long as that is open anywhere, no other run begins. LabError."""
+    with (cache_dir() / "run.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise LabError(
+                "another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME"
+            ) from problem
+        yield lock.fileno()
+
+
+def prove(lab: Lab, lock: int, hours: float = TIME_LIMIT) -> bool:
+    """Run every stage for every kernel, and once more for kernels that the lab failed. True where a person interrupted it.
+
+    Whatever ends it, nothing of it runs on. What is not proved by its time limit has lost: the run is kept as stopped.
+    """
+    deadline = time.monotonic() + hours * 3600
+    inventory = lab.write_inventory()
+    # A machine under test waits for a part of its time: with one kernel more than processors, none of these does.
+    forks = ("-f", str((os.cpu_count() or 1) + 1))
+
+    def once(*arguments: str) -> None:
+        log, left = lab.run.folder / "ansible.log", deadline - time.monotonic()
+        play("matrix", inventory, log, *forks, *arguments, seconds=left, held=[lock])
+
+    try:
+        once()
+        if erring := {cell.kernel for cell in lab.run.collect().cells if cell.verdict is Verdict.ERROR} & set(lab.columns):
+            once("--limit", ",".join(sorted(erring)))
+    except KeyboardInterrupt:
+        lab.run.stop("interrupted")
+        return True
+    except subprocess.TimeoutExpired:
+        lab.run.stop(f"its time limit of {hours:g} h was reached")
+    finally:
+        uninterrupted(lab.leave)
+        uninterrupted(stop_all)
+    return False
