@@ -181,11 +181,8 @@ def _look_after_the_key() -> None:
 
 
 def _say_kernels(order: Lab) -> None:
-    for resolved in order.order.kernels.values():
-        stale = "  (the archive was not reached: the version known from before)" if resolved.stale else ""
-        console.print(f"{resolved.kernel.id:16} {resolved.release}{stale}", markup=False)
-    for board in order.order.boards.values():
-        console.print(f"{board.board.id:16} {board.release}  (board {board.board.host}, {board.distribution})", markup=False)
+    for column in order.columns.values():
+        console.print(f"{column.kernel:16} {column.release}  {column.remark}".rstrip(), markup=False)
     console.print(
         f"run {order.run.id}: {len(order.run.planned.cells)} cells; logs and results in {order.run.folder}", markup=False
     )

@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from kmodlab.ground.cache import cache_dir, digest, locked
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
+from kmodlab.ground.process import LONG, SHORT
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, native_arch
+from kmodlab.results import contract
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SECURE = tuple(
@@ -57,6 +59,21 @@ class Resolved(BaseModel):
     """True where the archive could not be asked and an earlier answer is used."""
 
     @property
+    def row(self) -> contract.Kernel:
+        """The kernel as the results begin with it."""
+        return self.kernel.row.model_copy(update={"release": self.release})
+
+    @property
+    def line(self) -> str:
+        """The upstream line, "6.12"."""
+        return self.kernel.line
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        return self.kernel.offers
+
+    @property
     def source_package(self) -> str:
         """The package that a kernel of the lab's own is built of, as apt takes it."""
         return f"{self.kernel.kernel_source}={self.version.rpartition('+')[0]}"
@@ -81,13 +98,13 @@ def apt_settings() -> tuple[str, ...]:
         *("Acquire::Check-Valid-Until ", "Acquire::Check-Date "),
         *("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CaInfo "),
     )
-    answer = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False, timeout=SHORT)
     return tuple(line for line in answer.stdout.splitlines() if line.startswith(wanted))
 
 
 def _apt_mirror(label: str) -> str | None:
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
     for line in answer.stdout.splitlines():
         origin, found, uri = line.split("|", 2)
         if origin == "Debian" and found == label:
@@ -97,7 +114,7 @@ def _apt_mirror(label: str) -> str | None:
 
 def _mmdebstrap_mirror() -> str:
     command = ["mmdebstrap", "--simulate", '--setup-hook=cat "$1"/etc/apt/sources.list >&2; exit 1', "stable", "/dev/null"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
     found = re.search(r"^deb (?:\[.*?\] )?(\S+) \S+ main", answer.stderr, re.MULTILINE)
     if not found:
         raise LabError("cannot tell which Debian mirror to use; set KMODLAB_MIRROR to its address")
@@ -254,7 +271,7 @@ class _Apt:
 
     def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd, timeout=LONG)
 
     def update(self, kernel: Kernel) -> None:
         if not KEYRING.exists():

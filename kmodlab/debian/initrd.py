@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import SHORT
 from kmodlab.plan.kernels import Kernel
 
 ROOT_MODULES = ("erofs", "overlay")
@@ -72,6 +73,7 @@ def pack(root: Path, resolved: Resolved, folder: Path) -> None:
         input=names.encode(),
         capture_output=True,
         check=True,
+        timeout=SHORT,
     )
     (folder / "initrd").write_bytes(packed.stdout)
     shutil.rmtree(tree)
@@ -118,5 +120,5 @@ def _decompressed(path: Path) -> bytes:
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
     if path.suffix == ".zst":
-        return subprocess.run(["zstd", "-dc", str(path)], capture_output=True, check=True).stdout
+        return subprocess.run(["zstd", "-dc", str(path)], capture_output=True, check=True, timeout=SHORT).stdout
     return path.read_bytes()

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import SHORT
 
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 CONFIGURATION = Path("/usr/lib/binfmt.d")
@@ -28,7 +29,7 @@ def ensure(arch: str) -> None:
         _register(arch)
     else:
         command = ["sudo", "-n", sys.executable, "-m", "kmodlab.debian.qemu_user", arch]
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SHORT)
     if not runs(arch):
         raise LabError(f"this machine cannot run programs of {arch}: run `make setup` as root, which installs qemu-user-static")
 
@@ -36,14 +37,16 @@ def ensure(arch: str) -> None:
 def runs(arch: str) -> bool:
     """Whether programs of an architecture run here."""
     try:
-        return subprocess.run(["arch-test", arch], capture_output=True, check=False).returncode == 0
+        return subprocess.run(["arch-test", arch], capture_output=True, check=False, timeout=SHORT).returncode == 0
     except FileNotFoundError as problem:
         raise LabError("arch-test is missing: run `make setup`, which installs it") from problem
 
 
 def _register(arch: str) -> None:
     if not (REGISTRY / "register").exists():
-        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(REGISTRY)], capture_output=True, check=False)
+        subprocess.run(
+            ["mount", "-t", "binfmt_misc", "binfmt_misc", str(REGISTRY)], capture_output=True, check=False, timeout=SHORT
+        )
     rules = CONFIGURATION / f"{HANDLERS[arch]}.conf"
     if not rules.exists() or not (REGISTRY / "register").exists():
         return

@@ -23,6 +23,7 @@ from kmodlab.debian import archive, initrd, qemu_user, source_kernel, userland
 from kmodlab.debian.archive import SECURE, Resolved, apt_settings
 from kmodlab.ground.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import LONG
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, load_inventory, native_arch
 
 Kind = Literal["userland", "build", "boot", "machine", "source"]
@@ -244,7 +245,9 @@ def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
     settings = [f"{name}={os.environ[name]}" for name in passed_on if name in os.environ]
     command = ["sudo", "-n", "env", *settings, sys.executable, "-m", "kmodlab.debian.roots", kind]
     try:
-        answer = subprocess.run(command, input=resolved.model_dump_json(), capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            command, input=resolved.model_dump_json(), capture_output=True, text=True, check=False, timeout=LONG
+        )
     except FileNotFoundError as problem:
         raise LabError("making images needs root, and there is no sudo: run make as root once") from problem
     if answer.returncode:
@@ -405,7 +408,13 @@ def _vmlinuz(root: Path, release: str) -> Path:
 
 def _run(command: list[str], *, what: str = "", log: Path | None = None) -> None:
     answer = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        timeout=LONG,
     )
     output = answer.stdout + answer.stderr
     if log:

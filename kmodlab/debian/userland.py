@@ -16,6 +16,7 @@ from typing import IO
 from kmodlab.debian import archive
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import LONG
 
 OF_ONE_ARCHITECTURE = ("etc/ld.so.cache", "var/cache/ldconfig", "var/lib/dpkg")
 """What a native root has beside its packages that is not true of another architecture."""
@@ -70,7 +71,7 @@ def _files(root: Path, packages: list[str]) -> list[Path]:
 
 
 def _run(command: list[str], stdin: IO[bytes] | None = None) -> str:
-    answer = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False, timeout=LONG)
     if answer.returncode:
         raise LabError(f"{command[0]} failed: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
     return answer.stdout

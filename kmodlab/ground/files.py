@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import LONG
 
 
 def remove_tree(path: Path) -> None:
@@ -25,7 +26,7 @@ def remove_tree(path: Path) -> None:
         if not path.exists():
             return
         for command in commands:
-            subprocess.run(command, check=False, capture_output=True)
+            subprocess.run(command, check=False, capture_output=True, timeout=LONG)
 
 
 @contextmanager

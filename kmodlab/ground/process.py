@@ -7,6 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SHORT = 120.0
+"""Seconds for a program that asks or changes only this machine: far more than any needs, so that none is waited for for ever."""
+LONG = 2 * 3600.0
+"""Seconds for one that takes much from a network, or makes an image."""
 MOST = 16 << 20
 """Bytes of output that are taken, of each stream."""
 

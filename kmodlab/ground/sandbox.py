@@ -24,6 +24,7 @@ from kmodlab.ground import seccomp
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import printable
 from kmodlab.ground.nobody import NOBODY, become_nobody, program
+from kmodlab.ground.process import LONG
 
 WORK = Path("/mnt")
 """Where the one writable folder is inside a sandbox: a folder that every root has."""
@@ -157,7 +158,7 @@ def _no_sandbox(said: str) -> LabError:
 
 def _give_to_nobody(work: Path) -> None:
     answer = subprocess.run(
-        ["chown", "-R", "-h", f"{NOBODY}:{NOBODY}", "--", str(work)], capture_output=True, text=True, check=False
+        ["chown", "-R", "-h", f"{NOBODY}:{NOBODY}", "--", str(work)], capture_output=True, text=True, check=False, timeout=LONG
     )
     if answer.returncode:
         raise _no_sandbox(answer.stderr.strip())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kmodlab.ground.cache import digest
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import SHORT
 from kmodlab.plan.kernels import Kernel
 
 VARIABLES = "variables.fd"
@@ -98,7 +99,7 @@ class Firmware:
             options += [option, str(value)] if option == "--distro-keys" else [option, OWNER, str(value)]
         command = [str(TOOL), "--input", str(self.build.template), "--output", str(store), *options]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
         except FileNotFoundError as problem:
             raise LabError(f"{TOOL} is missing: run `make setup`") from problem
         if answer.returncode:

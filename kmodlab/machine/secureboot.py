@@ -13,6 +13,7 @@ from pathlib import Path
 from kmodlab.debian.roots import BootImage
 from kmodlab.ground.cache import cache_dir, digest, filled, locked
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import SHORT
 from kmodlab.machine.firmware import OVMF, Build, Firmware
 from kmodlab.plan.kernels import Kernel
 from kmodlab.sign import keys
@@ -85,7 +86,7 @@ def signed_image(image: BootImage) -> BootImage:
 def _sbsign(kernel: Path, signed: Path, key: keys.SigningKey) -> None:
     command = ["sbsign", "--key", str(key.private), "--cert", str(key.certificate), "--output", str(signed), str(kernel)]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
     except FileNotFoundError as problem:
         raise LabError("sbsign is missing: install the package sbsigntool") from problem
     if answer.returncode:

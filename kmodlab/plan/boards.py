@@ -23,6 +23,7 @@ from kmodlab.ground.cache import REPOSITORY
 from kmodlab.plan.inventory import hosts_of, validated
 from kmodlab.plan.kernels import Arch
 from kmodlab.plan.wiring import Wiring
+from kmodlab.results import contract
 
 INVENTORY = REPOSITORY / "inventories/boards/hosts.yml"
 
@@ -44,6 +45,16 @@ class Board(BaseModel):
     ansible_port: int | None = None
     ansible_ssh_private_key_file: str = ""
     ansible_become: bool = False
+
+    @property
+    def row(self) -> contract.Kernel:
+        """Its kernel as the results begin with it."""
+        return contract.Kernel(id=self.id, arch=self.board_arch, host=self.host, accel="hardware")
+
+    @property
+    def line(self) -> str:
+        """Empty: which kernel runs on it, nobody knows before it is asked."""
+        return ""
 
     @property
     def host(self) -> str:
@@ -68,6 +79,16 @@ class ResolvedBoard(BaseModel):
     """As `uname -r` says it."""
     distribution: str
     """debian-13, raspbian-12."""
+
+    @property
+    def row(self) -> contract.Kernel:
+        """Its kernel as the results begin with it."""
+        return self.board.row.model_copy(update={"release": self.release, "distribution": self.distribution})
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        return self.board.offers
 
     @property
     def line(self) -> str:

@@ -13,6 +13,7 @@ from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.inventory import group_in, hosts_of, validated
 from kmodlab.plan.wiring import Wiring
+from kmodlab.results import contract
 
 Arch = Literal["x86_64", "arm64", "armhf"]
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
@@ -76,6 +77,16 @@ class Kernel(BaseModel):
         if bool(self.kernel_source) != bool(self.kernel_config):
             raise ValueError("kernel_source and kernel_config belong together: a kernel is built of both")
         return self
+
+    @property
+    def row(self) -> contract.Kernel:
+        """The kernel as the results begin with it."""
+        return contract.Kernel(id=self.id, arch=self.kernel_arch, distribution=self.distribution, host=self.id)
+
+    @property
+    def line(self) -> str:
+        """The upstream line, "6.12"."""
+        return self.kernel_line
 
     @property
     def distribution(self) -> str:

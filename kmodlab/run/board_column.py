@@ -72,6 +72,10 @@ class BoardColumn(Column):
         return self.resolved.release
 
     @property
+    def remark(self) -> str:
+        return f"(board {self.resolved.board.host}, {self.resolved.distribution})"
+
+    @property
     def wiring(self) -> Wiring | None:
         return self.resolved.board.board_gpio
 

@@ -42,6 +42,11 @@ class Column(ABC):
 
     @property
     @abstractmethod
+    def remark(self) -> str:
+        """What a person should know of it before the run begins; often nothing."""
+
+    @property
+    @abstractmethod
     def wiring(self) -> Wiring | None:
         """Where buttons and an LED are on its machine."""
 

@@ -48,6 +48,10 @@ class VmColumn(Column):
         return self.resolved.release
 
     @property
+    def remark(self) -> str:
+        return "(the archive was not reached: the version known from before)" if self.resolved.stale else ""
+
+    @property
     def wiring(self) -> Wiring | None:
         return self.resolved.kernel.vm_gpio
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import SHORT
 
 SCHEME = "pkcs11:"
 SIGN_SECONDS = 60.0
@@ -87,7 +88,7 @@ class TokenKey:
 def _way() -> tuple[str, ...]:
     for question, options in WAYS.items():
         try:
-            answer = subprocess.run(["openssl", *question], capture_output=True, text=True, check=False)
+            answer = subprocess.run(["openssl", *question], capture_output=True, text=True, check=False, timeout=SHORT)
         except FileNotFoundError as problem:
             raise LabError("openssl is missing: install it, and pkcs11-provider or libengine-pkcs11-openssl") from problem
         if answer.returncode == 0 and "unavailable" not in answer.stdout:

@@ -23,6 +23,7 @@ from kmodlab.build import kbuild
 from kmodlab.build.trees import working_copy
 from kmodlab.ground import sandbox
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.process import LONG
 from kmodlab.guest.shell import MODULES
 from kmodlab.machine.vm import Vm
 from kmodlab.results.events import Event
@@ -100,7 +101,7 @@ def _matrix(kernels: str, modules: Path, reports: Path) -> None:
     """Life cycles only: what the behaviour tests do has no floor to be measured by."""
     asked = ["--quick", "--kernels", kernels, "--modules", str(modules), "--reports", str(reports)]
     command = [sys.executable, "-m", "kmodlab", "matrix", *asked]
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=LONG)
     if answer.returncode == 2:
         raise LabError(f"the matrix cannot be measured: {answer.stderr.strip().splitlines()[-1:]}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from kmodlab.build import kbuild
 from kmodlab.build.modules import SourceModule, discover
@@ -16,7 +17,7 @@ from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
 from kmodlab.plan.boards import INVENTORY as BOARDS
-from kmodlab.plan.boards import Board, ResolvedBoard, load_boards
+from kmodlab.plan.boards import ResolvedBoard, load_boards
 from kmodlab.plan.catalog import Module, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
@@ -78,11 +79,12 @@ def plan(
         build_limit=build_limit,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
-    hosts: list[Kernel | Board] = [*kernels, *chosen]
+    asked: list[Host] = [*kernels, *chosen]
+    hosts = [_known(each, found[each.row.id]) for each in asked]
     run.plan(
-        [_row(each, found[each.id]) for each in hosts],
+        [host.row for host in hosts],
         [_module_info(sources[entry.name], entry, tree) for entry in wanted],
-        [cell for each in hosts for cell in _cells(each, found[each.id], wanted, quick)],
+        [cell for host in hosts for cell in _cells(host, wanted, quick)],
     )
     for name, problem in found.items():
         if isinstance(problem, LabError):
@@ -90,7 +92,27 @@ def plan(
     return Lab(run, order)
 
 
-Found = Resolved | ResolvedBoard | LabError
+class Host(Protocol):
+    """A kernel's machine, as far as it is known: of the inventory, or what was found there."""
+
+    @property
+    def row(self) -> contract.Kernel:
+        """The kernel as the results begin with it."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """The upstream line of the kernel, "6.12"; empty where nobody knows."""
+        ...
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        ...
+
+
+def _known(host: Host, found: Host | LabError) -> Host:
+    return host if isinstance(found, LabError) else found
 
 
 def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet") -> list[str]:
@@ -98,31 +120,19 @@ def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet
     return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
 
 
-def _row(host: Kernel | Board, found: Found) -> contract.Kernel:
-    """A kernel as the results begin with it."""
-    if isinstance(host, Kernel):
-        release = found.release if isinstance(found, Resolved) else ""
-        return contract.Kernel(id=host.id, release=release, arch=host.kernel_arch, distribution=host.distribution, host=host.id)
-    known = {"release": found.release, "distribution": found.distribution} if isinstance(found, ResolvedBoard) else {}
-    return contract.Kernel(id=host.id, arch=host.board_arch, host=host.host, accel="hardware", **known)
-
-
-def _cells(host: Kernel | Board, found: Found, modules: list[Module], quick: bool) -> list[Planned]:
+def _cells(host: Host, modules: list[Module], quick: bool) -> list[Planned]:
     stages = [stage for stage in Stage if not (quick and stage is Stage.BEHAVIOUR)]
-    if isinstance(host, Kernel):
-        line, arch = host.kernel_line, host.kernel_arch
-    elif isinstance(found, ResolvedBoard):
-        line, arch = found.line, host.board_arch
-    else:  # a board that is not there: what its kernel cannot do is not known
-        return [Planned(kernel=host.id, module=module.name, stages=stages) for module in modules]
-    skipped = skips(modules, line, arch, host.offers)
+    if not host.line:  # a board that is not there: what its kernel cannot do is not known
+        return [Planned(kernel=host.row.id, module=module.name, stages=stages) for module in modules]
+    arch = host.row.arch
+    skipped = skips(modules, host.line, arch, host.offers)
     return [
         Planned(
-            kernel=host.id,
+            kernel=host.row.id,
             module=module.name,
             stages=stages,
             skip=skipped.get(module.name, ""),
-            expect=module.expectation(line, arch),
+            expect=module.expectation(host.line, arch),
         )
         for module in modules
     ]
