@@ -17,9 +17,9 @@ from kmodlab.guest.shell import Guest, number
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial
+from kmodlab.verify.afterwards import Afterwards, closing
 from kmodlab.verify.life_cycle import LifeCycle
 from kmodlab.verify.module import ModuleUnderTest, StageError
-from kmodlab.verify.retrial import CLOSING_SECONDS, Afterwards
 from kmodlab.verify.stress import Stress
 from kmodlab.verify.worker import Cell, Worker, aftermath, look
 
@@ -32,9 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kmodlab-afterwards",
         type=float,
-        default=CLOSING_SECONDS,
         metavar="SECONDS",
-        help="watch the target for so long when the last module has gone (default: %(default)s)",
+        help="watch the target for so long when the last module has gone (default: as long as something of it may come)",
     )
 
 
@@ -205,4 +204,5 @@ def afterwards(worker: Worker, request: pytest.FixtureRequest) -> Afterwards:
     """The time after the last test of a planned module, parametrised over all of this kernel."""
     cell = worker.begin(request.param)
     cell.when = retrial.WHENS[0]
-    return Afterwards(cell.module.guest, request.config.getoption("--kmodlab-afterwards"))
+    seconds = request.config.getoption("--kmodlab-afterwards")
+    return Afterwards(cell.module.guest, closing(worker.files(cell.module)) if seconds is None else seconds)

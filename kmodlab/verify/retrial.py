@@ -8,17 +8,15 @@ took to come. Where none of them is caught, either, the fault stays with the mod
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from kmodlab.ground.files import write_aside
-from kmodlab.guest.shell import Guest, GuestLostError
 from kmodlab.results import events
 from kmodlab.results.contract import Cell, Stage, Verdict
 from kmodlab.results.folder import Run
-from kmodlab.verify.module import StageError
+from kmodlab.verify.afterwards import CLOSING_SECONDS
 
 SUSPECT_SECONDS = 60.0
 """A module that was done with earlier than that is not suspected: timers and work of drivers come within seconds."""
@@ -29,27 +27,6 @@ WHENS = ("when it had gone: ", "when its tests had ended: ")
 LONGER = 1.5
 LONGER_SECONDS = 2.0
 """For how long a suspect is watched: the time that the fault took to come, so many times, and so much more."""
-CLOSING_SECONDS = 5.0
-"""For how long the machine is watched in any case when the last module has gone."""
-ANSWER_LIMIT = 20.0
-"""Seconds after that in which a machine says that it is still there."""
-
-
-@dataclass
-class Afterwards:
-    """The time after a module's last test."""
-
-    guest: Guest
-    seconds: float
-
-    def watch(self) -> None:
-        """Leave the machine alone for so long. StageError where it is lost; what its log says is for others to judge."""
-        try:
-            self.guest.sh(f"sleep {self.seconds:.0f}", timeout=self.seconds + ANSWER_LIMIT)
-        except (GuestLostError, AssertionError) as problem:
-            raise StageError(
-                Stage.LOG, f"the machine was lost when the module had gone: {str(problem).splitlines()[0]}"
-            ) from problem
 
 
 class Doubt(BaseModel):

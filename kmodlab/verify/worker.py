@@ -124,6 +124,10 @@ class Worker:
             found.update({each.name: each for each in (*self._needs(need), need)})
         return list(found.values())
 
+    def files(self, module: ModuleUnderTest) -> list[Path]:
+        """The files of a module and of those of the catalog that it needs."""
+        return [self.column.ko(each.name) for each in (module.entry, *module.needs)]
+
     def begin(self, name: str) -> Cell:
         """The cell of a module; the one before is recorded when another one begins, on a target that is as it was found."""
         if self.cell and self.cell.module.name != name:

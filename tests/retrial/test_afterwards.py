@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodlab.verify.retrial import Afterwards
+from kmodlab.verify.afterwards import Afterwards
 
 LIMIT = 600
 """Seconds; the machine is watched for a time of its own."""

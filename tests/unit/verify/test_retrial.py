@@ -9,7 +9,8 @@ import pytest
 from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Expected, Planned, Run
 from kmodlab.verify import retrial
-from kmodlab.verify.retrial import CLOSING_SECONDS, Doubt
+from kmodlab.verify.afterwards import CLOSING_SECONDS
+from kmodlab.verify.retrial import Doubt
 
 K = "6.12-x86_64"
 PASS, FAIL = Verdict.PASS, Verdict.FAIL
