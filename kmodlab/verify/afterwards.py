@@ -17,7 +17,7 @@ CLOSING_SECONDS = 5.0
 ANSWER_LIMIT = 20.0
 """Seconds after that in which a machine says that it is still there."""
 LATER = re.compile(
-    r"async|bio|blk|complet|delay|dma|hook|irq|kref|net|notif|perf|probe|rcu|sched|skb|softirq|tasklet|thread|timer|trace|wait"
+    r"async|bio|blk|complete|completion|delay|dma|hook|irq|kref|net|notif|perf|probe|rcu|sched|skb|softirq|tasklet|thread|timer|trace|wait"
     r"|wake|work"
 )
 """In the name of a function of the kernel's: by it a module may have something run when its own functions have returned."""
