@@ -22,7 +22,7 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BootImage:
         (tmp_path / name).touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("KMODLAB_ACCEL", raising=False)
-    monkeypatch.setattr(room.os, "access", lambda *_: True)
+    monkeypatch.setattr("os.access", lambda *_: True)
     monkeypatch.setattr(room, "qemu_version", lambda _: "7.2")
     return BootImage(tmp_path)
 
