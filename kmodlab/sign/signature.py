@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated
 
+from asn1crypto import cms
+from asn1crypto.x509 import Certificate
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 MAGIC = b"~Module signature appended~\n"
 TRAILER = struct.Struct(">5B3xI")
 """algorithm, hash, id_type, signer_len, key_id_len, padding, sig_len; for PKCS#7 only the third and last."""
 ID_PKCS7 = 2
-SIGNED_DATA = x509.ObjectIdentifier("1.2.840.113549.1.7.2")
 DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "1.3.14.3.2.26": hashes.SHA1(),  # noqa: S303 an old kernel may still be configured to sign with it; we only read it
     "2.16.840.1.101.3.4.2.4": hashes.SHA224(),
@@ -44,8 +43,8 @@ class SignatureError(Exception):
 class Signature:
     """What a module's signature says of itself. Nothing of it is proved before `verify`."""
 
-    issuer: tuple[tuple[str, str], ...] | None
-    """The issuer in the signer's certificate, as (object identifier, text); None where `key_id` is given."""
+    issuer: bytes | None
+    """The issuer in the signer's certificate, DER: the kernel compares its bytes. None where `key_id` is given."""
     serial: int | None
     """Of the signer's certificate."""
     key_id: bytes | None
@@ -56,13 +55,8 @@ class Signature:
     """The signature itself."""
     signed: bytes
     """The module without its signature: what the signature is of."""
-
-    @property
-    def signer(self) -> str:
-        """For people: the issuer's name and the serial number in hexadecimal, or the key identifier."""
-        if self.key_id is not None:
-            return f"key {self.key_id.hex()}"
-        return f"{', '.join(text for _, text in self.issuer or ())} (serial {self.serial:x})"
+    signer: str
+    """For people: the issuer's name and the serial number in hexadecimal, or the key identifier."""
 
 
 def read_signature(content: bytes) -> Signature | None:
@@ -122,83 +116,36 @@ def _split(content: bytes) -> tuple[bytes, bytes | None]:
 
 def _parse(message: bytes, module: bytes) -> Signature:
     try:
-        content = asn1.decode_der(_ContentInfo, message)
-    except ValueError as problem:
+        content = cms.ContentInfo.load(message, strict=True)
+        _ = content.native  # asn1crypto parses no part before it is asked for; this asks for all
+        return _read(content, module)
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise SignatureError(f"its signature is not PKCS#7: {str(problem).splitlines()[0]}") from problem
-    signers = content.content.signers.as_list()
-    if content.kind != SIGNED_DATA or len(signers) != 1:
+
+
+def _read(content: cms.ContentInfo, module: bytes) -> Signature:
+    if content["content_type"].native != "signed_data":
+        raise SignatureError(f"its signature is not PKCS#7 of signed data, but {content['content_type'].native}")
+    signers = content["content"]["signer_infos"]
+    if len(signers) != 1:
         raise SignatureError(f"its signature has {len(signers)} signers; sign-file makes one")
     signer = signers[0]
-    if signer.attributes is not None:
+    if len(signer["signed_attrs"]):
         raise SignatureError("its signature is of attributes; sign-file signs the module itself")
-    digest = DIGESTS.get(signer.digest.kind.dotted_string)
-    if not digest:
-        raise SignatureError(f"its digest {signer.digest.kind.dotted_string} is unknown")
-    if isinstance(signer.name, bytes):
-        return Signature(None, None, signer.name, digest.name, signer.value, module)
-    issuer = tuple(each.text for part in signer.name.issuer for each in part.as_list())
-    return Signature(issuer, signer.name.serial, None, digest.name, signer.value, module)
+    kind = signer["digest_algorithm"]["algorithm"].dotted
+    if kind not in DIGESTS:
+        raise SignatureError(f"its digest {kind} is unknown")
+    digest, value, name = DIGESTS[kind].name, signer["signature"].native, signer["sid"].chosen
+    if signer["sid"].name == "subject_key_identifier":
+        return Signature(None, None, name.native, digest, value, module, f"key {name.native.hex()}")
+    issuer, serial = name["issuer"], name["serial_number"].native
+    parts = ", ".join(str(each["value"].native) for part in issuer.chosen for each in part)
+    return Signature(issuer.dump(), serial, None, digest, value, module, f"{parts} (serial {serial:x})")
 
 
 def _names(found: Signature, certificate: x509.Certificate) -> bool:
     """Does the signature name this certificate as its signer's?"""
+    ours = Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
     if found.key_id is not None:
-        identifiers = [each.value for each in certificate.extensions]
-        return any(isinstance(each, x509.SubjectKeyIdentifier) and each.digest == found.key_id for each in identifiers)
-    issuer = tuple((each.oid.dotted_string, each.value) for each in certificate.issuer)
-    return (found.issuer, found.serial) == (issuer, certificate.serial_number)
-
-
-@asn1.sequence
-class _Algorithm:
-    kind: x509.ObjectIdentifier
-    parameters: asn1.Null | None
-
-
-@asn1.sequence
-class _Attribute:
-    kind: x509.ObjectIdentifier
-    value: str | asn1.PrintableString | asn1.IA5String
-
-    @property
-    def text(self) -> tuple[str, str]:
-        return self.kind.dotted_string, self.value if isinstance(self.value, str) else self.value.as_str()
-
-
-@asn1.sequence
-class _IssuerAndSerial:
-    issuer: list[asn1.SetOf[_Attribute]]
-    serial: int
-
-
-@asn1.sequence
-class _Signer:
-    version: int
-    name: _IssuerAndSerial | Annotated[bytes, asn1.Implicit(0)]
-    digest: _Algorithm
-    attributes: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
-    algorithm: _Algorithm
-    value: bytes
-
-
-@asn1.sequence
-class _Content:
-    kind: x509.ObjectIdentifier
-
-
-@asn1.sequence
-class _SignedData:
-    version: int
-    digests: asn1.SetOf[_Algorithm]
-    content: _Content
-    certificates: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
-    revoked: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(1)]
-    signers: asn1.SetOf[_Signer]
-
-
-@asn1.sequence
-class _ContentInfo:
-    """RFC 5652, sections 3 and 5, as far as a detached signature goes."""
-
-    kind: x509.ObjectIdentifier
-    content: Annotated[_SignedData, asn1.Explicit(0)]
+        return bool(found.key_id == ours.key_identifier)
+    return (found.issuer, found.serial) == (ours.issuer.dump(), ours.serial_number)

@@ -162,6 +162,26 @@ def test_a_broken_trailer_is_an_error_that_says_so(ko: Path, tail: bytes, reason
         read_signature(ko.read_bytes())
 
 
+def der(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x83]) + len(content).to_bytes(3, "big") + content
+
+
+def test_a_message_that_nests_without_end_is_an_error_that_says_so() -> None:
+    """Where anything may stand, as in a signer's attributes: whoever reads it must not run out of stack."""
+    deep = b""
+    for _ in range(2000):
+        deep = der(0x30, deep)
+    attribute = der(0x30, b"\x06\x03\x2a\x03\x04" + der(0x31, deep))
+    sha256 = bytes.fromhex("300b0609608648016503040201")
+    signer = der(0x30, b"\x02\x01\x03" + b"\x80\x01x" + sha256 + sha256 + b"\x04\x01x" + der(0xA1, attribute))
+    data = bytes.fromhex("300b06092a864886f70d010701")
+    signed_data = der(0x30, b"\x02\x01\x03" + der(0x31, sha256) + data + der(0x31, signer))
+    message = der(0x30, bytes.fromhex("06092a864886f70d010702") + der(0xA0, signed_data))
+    for hostile in (message, b"\x30\x80" * 2000):
+        with pytest.raises(SignatureError, match=r"not PKCS#7: .*recursion"):
+            read_signature(attached(MODULE * 20, hostile))
+
+
 def test_two_signers_or_signed_attributes_are_not_what_sign_file_makes(keys: dict[str, SigningKey], ko: Path) -> None:
     other = keys["stranger"]
     ko.write_bytes(signed(keys["rsa"], "-signer", str(other.certificate), "-inkey", str(other.private)))
