@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from debian.deb822 import Packages
 from pydantic import BaseModel, ConfigDict
 
 from kmodlab.ground.cache import cache_dir, digest, locked
@@ -181,12 +182,12 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
         return _newest_source(kernel, apt.show(kernel.kernel_source), lines)
     image = f"linux-image-{kernel.kernel_package}"
     for package in apt.show(image):
-        version = package.get("Version", "")
-        found = re.search(rf"linux-image-(\S+) \(= {re.escape(version)}\)", package.get("Depends", ""))
-        if version.startswith(f"{kernel.kernel_line}.") and found:
-            headers = apt.show(f"linux-headers-{found[1]}")
-            if any(each.get("Version") == version for each in headers):
-                return Resolved(kernel=kernel, release=found[1], version=version, sources=lines)
+        version = package["Version"]
+        images = [name for name in _parts(package) if name.startswith("linux-image-")]
+        if version.startswith(f"{kernel.kernel_line}.") and images:
+            release = images[0].removeprefix("linux-image-")
+            if any(headers["Version"] == version for headers in apt.show(f"linux-headers-{release}")):
+                return Resolved(kernel=kernel, release=release, version=version, sources=lines)
     suites = " ".join(kernel.kernel_suites)
     raise LabError(
         f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
@@ -215,15 +216,20 @@ def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
     apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
     wanted = [f"linux-image-{resolved.release}"]
     for name in wanted:  # which grows meanwhile
-        shown = next((each for each in apt.show(name) if each.get("Version") == resolved.version), {})
-        needed = re.findall(rf"([^\s,]+) \(= {re.escape(resolved.version)}\)", shown.get("Depends", ""))
-        wanted += [each for each in needed if each not in wanted]
+        needed = [part for each in apt.show(name) if each["Version"] == resolved.version for part in _parts(each)]
+        wanted += dict.fromkeys(each for each in needed if each not in wanted)
     return apt.download([f"{name}={resolved.version}" for name in wanted], folder, resolved.kernel)
 
 
-def _newest_source(kernel: Kernel, packages: list[dict[str, str]], lines: tuple[str, ...]) -> Resolved:
+def _parts(package: Packages) -> list[str]:
+    """The packages that one needs in its own version."""
+    own = ("=", package["Version"])
+    return [each["name"] for choice in package.relations["depends"] or () for each in choice if each.get("version") == own]
+
+
+def _newest_source(kernel: Kernel, packages: list[Packages], lines: tuple[str, ...]) -> Resolved:
     """A kernel that the lab builds itself; its version names the source's and the configuration that it is built of."""
-    versions = [version for each in packages if (version := each.get("Version", "")).startswith(f"{kernel.kernel_line}.")]
+    versions = [each["Version"] for each in packages if each["Version"].startswith(f"{kernel.kernel_line}.")]
     if not versions:
         raise LabError(
             f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}; "
@@ -288,14 +294,10 @@ class _Apt:
                 f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR"
             )
 
-    def show(self, package: str) -> list[dict[str, str]]:
-        """The versions of a package, newest first, each as a dictionary of its fields."""
+    def show(self, package: str) -> list[Packages]:
+        """The versions of a package, newest first; none where the archive has no such package."""
         answer = self._run("apt-cache", "show", "--all-versions", package)
-        versions = []
-        for block in answer.stdout.strip().split("\n\n"):
-            fields = (line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(" "))
-            versions.append({pair[0]: pair[1] for pair in fields})
-        return versions
+        return list(Packages.iter_paragraphs(answer.stdout, use_apt_pkg=False))
 
     def download(self, packages: Iterable[str], folder: Path, kernel: Kernel) -> list[Path]:
         """Put packages, NAME or NAME=VERSION, into an empty folder. The lists are fetched again only where they are too old."""

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from debian.deb822 import Packages
 from small_inventory import inventory, source_kernel
 
 from kmodlab.debian import archive
@@ -40,7 +41,7 @@ def test_the_environment_chooses_the_mirror(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_kernel_of_the_labs_own_has_the_version_of_its_source_and_configuration(tmp_path: Path) -> None:
     kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debian/debug.config")
-    resolved = archive._newest_source(kernel, [{"Version": "6.12.118-1"}, {"Version": "6.12.107-1"}], ())
+    resolved = archive._newest_source(kernel, [Packages({"Version": "6.12.118-1"}), Packages({"Version": "6.12.107-1"})], ())
     assert resolved.release == "6.12.118-debug"
     assert resolved.version.startswith("6.12.118-1+kmodlab") and len(resolved.version) == len("6.12.118-1+kmodlab") + 8
     assert resolved.source_package == "linux-source-6.12=6.12.118-1"
@@ -57,27 +58,44 @@ def test_a_source_that_the_archive_does_not_have_is_named(tmp_path: Path) -> Non
         archive._newest_source(kernel, [], ())
 
 
+DEPENDS = {
+    "linux-image-amd64": "linux-base-amd64 (= 7.3.4-1), linux-image-7.3-amd64 (= 7.3.4-1), linux-modules-amd64 (= 7.3.4-1)",
+    "linux-headers-7.3-amd64": "linux-headers-7.3-common (= 7.3.4-1), linux-kbuild-7.3 (>= 7.3.4-1)",
+    "linux-image-7.3-amd64": "dracut | tool, linux-binary-7.3-amd64 (= 7.3.4-1),\n linux-modules-7.3-amd64 (= 7.3.4-1)",
+    "linux-binary-7.3-amd64": "linux-base-7.3-amd64 (= 7.3.4-1) | linux-old (= 7.3.3-1)",
+    "linux-modules-7.3-amd64": "kmod, linux-base-7.3-amd64 (= 7.3.4-1)",
+    "linux-base-7.3-amd64": "",
+}
+SHOWN = """\
+Package: {name}
+Version: 7.4.1-1
+Depends: another-newer (= 7.4.1-1)
+Description: not yet
+ Depends: nothing (= 7.3.4-1)
+
+Package: {name}
+Version: 7.3.4-1
+Depends: {depends}
+
+"""
+"""As `apt-cache show` prints it: a field may go on in the next line, and a description may look like one."""
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """An archive with a kernel of several packages, whose lists are too old at first: what apt is asked for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    depends = {
-        "linux-image-7.3-amd64": "dracut | tool, linux-binary-7.3-amd64 (= 7.3.4-1), linux-modules-7.3-amd64 (= 7.3.4-1)",
-        "linux-binary-7.3-amd64": "linux-base-7.3-amd64 (= 7.3.4-1)",
-        "linux-modules-7.3-amd64": "kmod, linux-base-7.3-amd64 (= 7.3.4-1)",
-    }
+    shown = {name: SHOWN.format(name=name, depends=depends) for name, depends in DEPENDS.items()}
     asked: list[str] = []
 
     def run(apt: object, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if command[1] == "show":
+            return subprocess.CompletedProcess(command, 0, shown.get(command[-1], ""), "")
         asked.append(" ".join(command))
         old = sum("download" in each for each in asked) == 1
         return subprocess.CompletedProcess(command, 100 if old and "download" in command else 0, "", "E: 404  Not Found")
 
-    def show(apt: object, package: str) -> list[dict[str, str]]:
-        return [{"Version": "7.3.5-1", "Depends": "another"}, {"Version": "7.3.4-1", "Depends": depends.get(package, "")}]
-
     monkeypatch.setattr(archive._Apt, "_run", run)
-    monkeypatch.setattr(archive._Apt, "show", show)
     monkeypatch.setattr(archive, "KEYRING", tmp_path)
     return asked
 
@@ -88,6 +106,14 @@ def test_a_kernel_is_its_image_and_what_that_needs_of_the_same_version(asked: li
     parts = ("image", "binary", "modules", "base")
     assert asked[-1] == "apt-get download -q " + " ".join(f"linux-{part}-7.3-amd64=7.3.4-1" for part in parts)
     assert [each.split()[1] for each in asked] == ["download", "update", "download"], "old lists are fetched again, once"
+
+
+def test_the_newest_version_of_the_line_is_found_with_its_headers(asked: list[str]) -> None:
+    kernel = load_inventory()["7.3-x86_64"]
+    found = archive._ask_archive(kernel, ())
+    assert (found.release, found.version) == ("7.3-amd64", "7.3.4-1")
+    with pytest.raises(LabError, match=r"no linux-image-other 7\.3\.\* with its headers"):
+        archive._ask_archive(kernel.model_copy(update={"kernel_package": "other"}), ())
 
 
 def test_an_archive_that_is_not_reached_is_told_from_a_kernel_that_has_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
