@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from kmodlab.ground.cache import REPOSITORY
-from kmodlab.plan.inventory import hosts_of, validated
 from kmodlab.plan.kernels import Arch
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
@@ -99,9 +97,6 @@ class ResolvedBoard(BaseModel):
 
 def load_boards(path: Path = INVENTORY) -> dict[str, Board]:
     """The boards of an inventory by id."""
-    return {name: _board(path, name, values) for name, values in hosts_of(path).items()}
+    from kmodlab.plan.inventory import hosts_in
 
-
-def _board(path: Path, name: str, values: dict[str, Any]) -> Board:
-    ours = {key: value for key, value in values.items() if key in Board.model_fields or key.startswith("board_")}
-    return validated(path, name, Board, {"id": name, **ours})
+    return hosts_in(path, Board, ("board_",))

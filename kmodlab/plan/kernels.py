@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
-from kmodlab.plan.inventory import group_in, hosts_of, validated
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
 
@@ -124,17 +123,16 @@ INVENTORY = REPOSITORY / "inventories/matrix/hosts.yml"
 
 def load_inventory(path: Path = INVENTORY) -> dict[str, Kernel]:
     """All kernels of an inventory by id."""
-    return {name: _kernel(path, name, values) for name, values in hosts_of(path).items()}
+    from kmodlab.plan.inventory import hosts_in
+
+    return hosts_in(path, Kernel, ("kernel_", "vm_"))
 
 
 def default_fleet(path: Path = INVENTORY, group: str = "fleet") -> list[str]:
     """The ids that a run without KERNELS takes: those of a group of the inventory."""
+    from kmodlab.plan.inventory import group_in
+
     return group_in(path, group)
-
-
-def _kernel(path: Path, name: str, values: dict[str, Any]) -> Kernel:
-    ours = {key: value for key, value in values.items() if key in Kernel.model_fields or key.startswith(("kernel_", "vm_"))}
-    return validated(path, name, Kernel, {"id": name, **ours})
 
 
 def native_arch() -> str:

@@ -49,8 +49,9 @@ def test_a_word_that_names_no_single_kernel_is_refused_with_what_there_is(
         ("vm_cpus: 1", "vm_cpus: 0", "vm_cpus"),
         ("kernel_arch: arm64", "kernel_arch: arm65", "host 6.12-arm64: kernel_arch"),
         ("vm_cpus: 1", "vm_cpu_count: 1", "vm_cpu_count|vm_cpus"),
-        ("all:", "every:", "all.children"),
-        ("children:", "children: [", "not YAML"),
+        ("vm_cpus: 1", "vm_cpus: '{{ so_many }}'", "host 6.1-x86_64: 'so_many' is undefined"),
+        ("{6.1-x86_64: , 6.12-x86_64: }", "5", 'Invalid "hosts" entry for "fleet" group'),
+        ("children:", "children: [", r"line \d+: YAML parsing failed"),
     ],
 )
 def test_a_broken_inventory_names_file_host_and_key(tmp_path: Path, old: str, new: str, expected: str) -> None:
