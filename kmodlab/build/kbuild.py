@@ -61,15 +61,14 @@ STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(?:\S*/)?([\w.+-]+?)\.(?:o|ko
 
 
 class Built(BaseModel):
-    """What became of one module's build."""
+    """What became of one module's build. Caches of earlier versions say more of it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     ok: bool
     reason: str = ""
     """One line; empty where it was built."""
     warnings: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,6 @@ class KernelLog:
         self._ended = False
 
     @property
-    def last_seq(self) -> int:
-        """The sequence number of the newest record; -1 before the first."""
-        with self._changed:
-            return self._last_seq()
-
-    @property
     def taken(self) -> int:
         """How many records have come, those that are not kept any more included."""
         with self._changed:

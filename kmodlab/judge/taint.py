@@ -84,11 +84,6 @@ def judge(before: int, after: int, *, key_known: bool = False, proprietary: bool
     return reasons
 
 
-def blind(before: int) -> list[Taint]:
-    """The faults that a machine with taint `before` can no longer show, their bits being set already."""
-    return [taint for taint in decode(before) if taint.fault]
-
-
 def _taint(bit: int) -> Taint:
     if bit < len(TAINTS):
         return TAINTS[bit]
