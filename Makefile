@@ -53,11 +53,11 @@ nightly: setup  ## everything, for hours: the newest kernels, the debug kernel t
 	@status=0; $(run)pytest -q tests/nightly || status=1; \
 	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
 
-lock:  ## make requirements.lock of requirements.txt: exact versions and hashes, for every Python from 3.11 on
+lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
 	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	UV_DEFAULT_INDEX="$$(.cache/lock/bin/pip config get global.index-url 2>/dev/null)" \
 	SSL_CERT_FILE="$$(.cache/lock/bin/pip config get global.cert 2>/dev/null)" .cache/lock/bin/uv pip compile --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock requirements.txt
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock --group dev requirements.txt
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(modules)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,12 @@ from rich.console import Console
 
 from kmodlab import __version__
 from kmodlab.build import kbuild, lint_c
+from kmodlab.commands.options import MODULES_HELP, modules_folder
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import terminated_is_interrupted
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import remove_tree
+from kmodlab.ground.packages import need_packages
 from kmodlab.machine.runtime import stop_all
 from kmodlab.plan.boards import INVENTORY
 from kmodlab.report import terminal
@@ -26,7 +27,6 @@ from kmodlab.sign import keys, signing
 from kmodlab.stages import bench, planning
 from kmodlab.stages import matrix as matrix_stage
 
-TOOLS = ("bwrap", "cpio", "make", "mkfs.erofs", "mmdebstrap", "modinfo", "ssh", "zstd")
 console = Console(highlight=False)
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 @main.command()
 @click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
 @click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named.")
-@click.option("--modules", default="examples", help="A folder of modules with a Makefile, or with one folder a module.")
+@click.option("--modules", default="", help=MODULES_HELP)
 @click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
 @click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed.")
 @click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
@@ -100,14 +100,14 @@ def matrix(
     reports: Path,
 ) -> None:
     """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
-    _need_tools()
+    need_packages()
     with matrix_stage.only_run() as lock, terminated_is_interrupted():
         stop_all()
         _look_after_the_key()
         order = planning.plan(
             reports.absolute(),
             [kernels],
-            Path(modules),
+            modules_folder(modules),
             [only],
             refresh=refresh,
             secureboot=secureboot,
@@ -134,11 +134,11 @@ def show_report(run: Path) -> None:
 
 @main.command("bench")
 @click.option("--kernels", default="", help="As for matrix.")
-@click.option("--modules", type=click.Path(path_type=Path), default=Path("examples"), help="As for matrix.")
-def show_bench(kernels: str, modules: Path) -> None:
+@click.option("--modules", default="", help=MODULES_HELP)
+def show_bench(kernels: str, modules: str) -> None:
     """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
-    _need_tools()
-    bench.bench(kernels, modules, console)
+    need_packages()
+    bench.bench(kernels, modules_folder(modules), console)
 
 
 @main.command("lint-c")
@@ -164,12 +164,6 @@ def stop() -> None:
 def forget() -> None:
     """Remove every cache: images, builds, snapshots. Keys are kept."""
     remove_tree(cache_dir())
-
-
-def _need_tools() -> None:
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    if missing:
-        raise LabError(f"{', '.join(missing)} not found: run `make setup`, which installs what is missing")
 
 
 def _look_after_the_key() -> None:

@@ -45,6 +45,8 @@ MODPOST = re.compile(r"^(?:WARNING|ERROR): modpost: .*$", re.MULTILINE)
 
 def lint_all(words: str) -> list[str]:
     """What is wrong on the kernels that `words` name; without any: on the fleet's whose build root is there, and ALWAYS."""
+    if not all((REPOSITORY / folder).is_dir() for folder in FOLDERS):
+        raise LabError("lint-c is for kmodlab's own sources: run it in a checkout of kmodlab")
     inventory = kernels.load_inventory()
     chosen = kernels.select([words], inventory, [*kernels.default_fleet(), ALWAYS])
     lines = []

@@ -21,6 +21,7 @@ from typing import Literal
 
 from kmodlab.debian import archive, initrd, qemu_user, source_kernel, userland
 from kmodlab.debian.archive import SECURE, Resolved, apt_settings
+from kmodlab.ground.ansible import ansible_settings
 from kmodlab.ground.cache import REPOSITORY, cache_dir, digest, filled, locked
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.process import LONG
@@ -288,7 +289,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     ansible = Path(sys.executable).parent / "ansible-playbook"
     playbook = REPOSITORY / "playbooks/root.yml"
     provision = [str(ansible), "-i", "root,", "-c", "kmodlab.lab.chroot", str(playbook), "-e", f"@{variables}"]
-    hook = f"ANSIBLE_CONFIG={shlex.quote(f'{REPOSITORY}/ansible.cfg')} {shlex.join(provision)}"
+    hook = shlex.join(["env", *(f"{name}={value}" for name, value in ansible_settings().items()), *provision])
     arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
     lists = shlex.quote(str(archive.lists(resolved, arch)))
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for

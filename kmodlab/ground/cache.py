@@ -16,8 +16,14 @@ from filelock import FileLock, Timeout
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import no_space, remove_tree
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-"""The checkout: playbooks, roles and inventories are found here."""
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the Python package kmodlab."""
+BUNDLED = PACKAGE.parent / "ansible_collections/kmodlab/lab"
+"""The collection kmodlab.lab as a wheel brings it (pyproject.toml)."""
+REPOSITORY = BUNDLED if BUNDLED.is_dir() else PACKAGE.parent
+"""The checkout, or what an installed package has of it: playbooks, roles, inventories, examples and behaviour tests are here."""
+COLLECTIONS = PACKAGE.parent if REPOSITORY == BUNDLED else REPOSITORY / ".cache/collections"
+"""Where Ansible finds the collection kmodlab.lab: in a checkout, by a link that setup.sh makes."""
 
 
 def cache_dir() -> Path:

@@ -12,6 +12,7 @@ import os
 from functools import cache
 
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.packages import install
 
 LIBRARY = "libseccomp.so.2"
 FORBIDDEN = (
@@ -45,7 +46,7 @@ def program() -> bytes:
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as problem:
-        raise LabError(f"{LIBRARY} is missing: run `make setup`, or install the package libseccomp2") from problem
+        raise LabError(f"{LIBRARY} is missing; {install(['libseccomp2'])}") from problem
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     context = ctypes.c_void_p(library.seccomp_init(ALLOW))

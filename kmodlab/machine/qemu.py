@@ -16,6 +16,7 @@ from typing import IO
 
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.nobody import NOBODY, become_nobody
+from kmodlab.ground.packages import install
 
 FILTER = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 """It starts no program, becomes nobody else, and leaves processors and priorities as they are."""
@@ -76,7 +77,8 @@ def qemu_path(qemu: str, whose: str) -> str:
     """The path of a QEMU. LabError where this machine does not have it."""
     found = shutil.which(qemu)
     if not found:
-        raise LabError(f"kernel {whose}: no {qemu} on this machine; run `make setup`, install it, or leave the kernel out")
+        package = "qemu-system-x86" if qemu == "qemu-system-x86_64" else "qemu-system-arm"
+        raise LabError(f"kernel {whose}: no {qemu} on this machine; {install([package])}, or leave the kernel out")
     return found
 
 

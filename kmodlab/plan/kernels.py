@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodlab.ground.cache import REPOSITORY
+from kmodlab.ground.cache import PACKAGE, REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
@@ -95,7 +95,7 @@ class Kernel(BaseModel):
     @property
     def config_path(self) -> Path:
         """The configuration of a kernel that the lab builds itself."""
-        return REPOSITORY / (self.kernel_config or "")
+        return PACKAGE / "debian" / (self.kernel_config or "")
 
     @property
     def foreign(self) -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kmodlab.ground.ansible import ansible_settings
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.keeper import keep
 
@@ -22,6 +23,6 @@ def play(name: str, inventory: Path, log: Path, *arguments: str, seconds: float,
     """
     ansible = str(Path(sys.executable).parent / "ansible-playbook")
     command = [ansible, "-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / f"{name}.yml")]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    environment = {**os.environ, **ansible_settings()}
     with log.open("ab") as output:
         return keep(command, output, seconds=seconds, environment=environment, folder=REPOSITORY, held=held)

@@ -48,7 +48,9 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     target = column.target.guest()
     command = [
         *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider"),
-        *("-v", "--durations=10", f"--timeout={TEST_LIMIT * target.patience:g}"),
+        *("-c", os.devnull),  # whatever pytest's settings are above the folder that this is installed in
+        *("-v", "-ra", "--durations=10", "-W", "error::pytest.PytestUnknownMarkWarning"),
+        f"--timeout={TEST_LIMIT * target.patience:g}",
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={column.run.folder}", f"--kmodlab-kernel={column.kernel}"),
         *([f"--kmodlab-only={only}", f"--kmodlab-afterwards={afterwards:g}"] if only else []),
         *(f"--hosts=ssh://{target.name}", f"--ssh-config={target.ssh_config}", *(["--sudo"] if target.become else [])),

@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "module(name): the module of the catalog whose cell this test belongs to")
     run, kernel = config.getoption("--kmodlab-run"), config.getoption("--kmodlab-kernel")
     if not run or not kernel:
         raise pytest.UsageError("kmodlab.verify.plugin needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")

@@ -40,7 +40,7 @@ def test_the_environment_chooses_the_mirror(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_kernel_of_the_labs_own_has_the_version_of_its_source_and_configuration(tmp_path: Path) -> None:
-    kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debian/debug.config")
+    kernel = source_kernel(tmp_path, "kernel_config: debug.config")
     resolved = archive._newest_source(kernel, [Packages({"Version": "6.12.118-1"}), Packages({"Version": "6.12.107-1"})], ())
     assert resolved.release == "6.12.118-debug"
     assert resolved.version.startswith("6.12.118-1+kmodlab") and len(resolved.version) == len("6.12.118-1+kmodlab") + 8
@@ -53,7 +53,7 @@ def test_a_source_without_a_configuration_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_source_that_the_archive_does_not_have_is_named(tmp_path: Path) -> None:
-    kernel = source_kernel(tmp_path, "kernel_config: kmodlab/debian/debug.config")
+    kernel = source_kernel(tmp_path, "kernel_config: debug.config")
     with pytest.raises(LabError, match=r"no linux-source-6\.12 6\.12\.\* in trixie; mend its entry"):
         archive._newest_source(kernel, [], ())
 

@@ -30,7 +30,7 @@ def test_a_handler_that_is_missing_is_registered_as_its_package_says(machine: Pa
 
 
 def test_without_its_package_the_mend_is_named(machine: Path) -> None:
-    with pytest.raises(LabError, match=r"cannot run programs of armhf: .*qemu-user-static"):
+    with pytest.raises(LabError, match=r"cannot run programs of armhf; .*qemu-user-static"):
         qemu_user.ensure("armhf")
 
 

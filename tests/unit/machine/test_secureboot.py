@@ -112,7 +112,7 @@ def test_a_broken_certificate_is_said_in_one_line(tmp_path: Path) -> None:
 @needs_ovmf
 def test_a_missing_tool_is_named_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(firmware, "TOOL", tmp_path / "virt-fw-vars")
-    with pytest.raises(LabError, match="virt-fw-vars is missing: run `make setup`"):
+    with pytest.raises(LabError, match="virt-fw-vars is missing: it comes with"):
         Firmware(BUILD, vendors=("ms-uefi",)).arguments(tmp_path)
 
 

@@ -1,0 +1,70 @@
+"""What commands have in common: which modules are meant where nobody says, and what a shell can complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from kmodlab.build.modules import rules_file
+from kmodlab.ground.cache import REPOSITORY
+from kmodlab.ground.errors import LabError
+from kmodlab.plan.boards import INVENTORY, load_boards
+from kmodlab.plan.kernels import load_inventory
+
+EXAMPLES = "examples"
+"""The word for kmodlab's own modules, where there is no folder of that name."""
+MODULES_HELP = "A folder of modules with a Makefile, or with one folder a module; default: this folder; examples: kmodlab's own."
+
+
+def modules_folder(named: str) -> Path:
+    """The folder that `--modules` names; without it, this one, or in kmodlab's own checkout its examples.
+
+    LabError where none is named and this one has no Makefile: all that is below it would be copied, and that may be a home.
+    """
+    here = Path.cwd()
+    if (named == EXAMPLES and not (here / EXAMPLES).is_dir()) or (not named and here == REPOSITORY):
+        return REPOSITORY / EXAMPLES
+    if not named and not (here / rules_file(here)).is_file():
+        mend = f"name a folder with --modules, or `--modules {EXAMPLES}` for kmodlab's own"
+        raise LabError(f"MODULES: no Makefile in {here}; {mend}")
+    return here / named
+
+
+class Words(click.ParamType[str]):
+    """Several words in one option, "6.1 6.12-arm64", of which a shell completes the last one."""
+
+    name = "text"
+
+    def known(self, context: click.Context) -> Iterable[str]:
+        """The words there are."""
+        raise NotImplementedError
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, blank, begun = incomplete.rpartition(" ")
+        try:
+            found = [each for each in self.known(ctx) if each.startswith(begun)]
+        except (LabError, OSError):  # whoever completes a line has no use for it; whoever runs it is told
+            found = []
+        return [CompletionItem(f"{before}{blank}{each}") for each in found]
+
+
+class KernelWords(Words):
+    """Ids of kernels and names of boards."""
+
+    def known(self, context: click.Context) -> Iterable[str]:
+        return ["all", *load_inventory(), *load_boards(Path(context.params.get("boards") or INVENTORY))]
+
+
+class ModuleWords(Words):
+    """Names of the folder's modules, as far as its rules say them plainly: a shell does not wait for make in a sandbox."""
+
+    def known(self, context: click.Context) -> Iterable[str]:
+        folder = modules_folder(context.params.get("modules") or "")
+        places = [folder, *(each for each in sorted(folder.iterdir()) if each.is_dir())]
+        texts = (rules.read_text(errors="replace") for place in places if (rules := place / rules_file(place)).is_file())
+        lines = (line for text in texts for line in re.findall(r"^\s*obj-\S+\s*[:+]?=\s*(.*)$", text, re.MULTILINE))
+        return dict.fromkeys(name for line in lines for name in re.findall(r"([\w.+-]+)\.o\b", line))
