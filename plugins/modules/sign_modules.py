@@ -9,7 +9,7 @@ short_description: Sign kernel modules on the controller
 description:
   - Signs files of the controller in place, as the kernel's C(sign-file) does; what the key has signed already is left alone.
   - Without O(private_key) and O(private_key_content) the lab's key for real machines is taken, and made when there is none.
-  - The key is checked first: it matches its certificate, is private, valid and for signing. An end within 30 days is warned of.
+  - The key is checked first; it must match its certificate, be private, valid, for signing. An end within 30 days is warned of.
   - Runs on the controller, with the Python that has the C(kmodlab) package.
 options:
   files:
@@ -40,6 +40,8 @@ options:
   detached:
     description: A folder with a signature C(NAME.ko.p7s) of each file, made by C(sign-file -d) where the private key is.
     type: path
+requirements:
+  - the Python package kmodlab of the same version, for the Python that runs the module
 author: The kmodlab authors
 """
 
@@ -67,7 +69,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "files": {"type": "list", "elements": "path", "default": []},
@@ -88,8 +90,11 @@ def main() -> None:
         mutually_exclusive=[("private_key", "private_key_content", "detached")],
         required_by={"private_key": "certificate", "detached": "certificate"},
     )
-    from kmodlab.ground.errors import LabError
-    from kmodlab.sign import keys, signing
+    try:
+        from kmodlab.ground.errors import LabError
+        from kmodlab.sign import keys, signing
+    except ImportError as problem:
+        module.fail_json(msg=missing_required_lib(problem.name or "kmodlab"))
 
     given = module.params
     files = [Path(each) for each in given["files"]]

@@ -25,6 +25,8 @@ options:
     description: A kernel's id, as in inventories/matrix.
     type: str
     required: true
+requirements:
+  - the Python package kmodlab of the same version, for the Python that runs the module
 author: The kmodlab authors
 """
 
@@ -40,7 +42,7 @@ RETURN = ""
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 
 def main() -> None:
@@ -56,9 +58,12 @@ def main() -> None:
             "kernel": {"type": "str", "required": True},
         }
     )
-    from kmodlab.ground.errors import LabError
-    from kmodlab.run.lab import Lab
-    from kmodlab.stages.work import run_stage
+    try:
+        from kmodlab.ground.errors import LabError
+        from kmodlab.run.lab import Lab
+        from kmodlab.stages.work import run_stage
+    except ImportError as problem:
+        module.fail_json(msg=missing_required_lib(problem.name or "kmodlab"))
 
     try:
         lab = Lab.open(Path(module.params["run"]))

@@ -24,6 +24,8 @@ options:
     description: Where the host keeps its sockets and its console. Keep it short; a socket's path has 107 bytes.
     type: path
     required: true
+requirements:
+  - the Python package kmodlab of the same version, for the Python that runs the module
 author: The kmodlab authors
 """
 
@@ -52,7 +54,7 @@ ssh_config:
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 
 def main() -> None:
@@ -65,9 +67,12 @@ def main() -> None:
         required_if=[("state", "started", ["kernel"])],
         supports_check_mode=True,
     )
-    from kmodlab.ground.errors import LabError
-    from kmodlab.machine.debian_host import machine
-    from kmodlab.machine.runtime import state_in, stop_in
+    try:
+        from kmodlab.ground.errors import LabError
+        from kmodlab.machine.debian_host import machine
+        from kmodlab.machine.runtime import state_in, stop_in
+    except ImportError as problem:
+        module.fail_json(msg=missing_required_lib(problem.name or "kmodlab"))
 
     folder, wanted = Path(module.params["folder"]), module.params["state"] == "started"
     changed = (state_in(folder) is not None) != wanted
