@@ -18,10 +18,11 @@ from typing import IO
 KERNEL = 0
 """The facility of the kernel's own records. Programs that write to /dev/kmsg cannot use it."""
 
-_RECORD = re.compile(rb"(?P<priority>\d+),(?P<seq>\d+),(?P<usec>\d+)(?:,(?P<flags>[^,;]*)[^;]*)?;(?P<text>.*)")
+_RECORD = re.compile(rb"(?P<priority>\d+),(?P<seq>\d+),(?P<usec>\d+)(?:,(?P<flags>[^,;]*)(?P<more>[^;]*))?;(?P<text>.*)")
 _CUT = 2048
 """Newer kernels (6.6 does, 6.1 not yet) cut a record off at this many bytes, escapes counted, and its newline with them
 (PRINTK_MESSAGE_MAX in kernel/printk/internal.h): the next record then stands on the same line."""
+_CALLER = re.compile(rb"caller=([TC]\d+)")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _LONGEST = 1 << 16
 """Bytes of a line: the kernel's longest has some thousands."""
@@ -47,6 +48,8 @@ class Record:
     text: str
     continuation: bool = False
     """The kernel's hint that this goes on where an earlier record ended: a pr_cont that came too late."""
+    caller: str = ""
+    """In whose context it was printed: T123 (a task), C1 (an interrupt on a processor); empty where the kernel does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def parse_record(line: bytes) -> Record:
         facility=priority >> 3,
         text=text.decode(errors="replace"),
         continuation=(found["flags"] or b"-")[:1] in (b"c", b"+"),
+        caller=caller[1].decode() if (caller := _CALLER.search(found["more"] or b"")) else "",
     )
 
 
