@@ -16,7 +16,6 @@ from pathlib import Path
 
 from kmodlab.guest.shell import GuestLostError
 from kmodlab.machine.runtime import stop_all
-from kmodlab.run.deploy import deploy
 from kmodlab.stages import planning, work
 from kmodlab.verify.worker import lines_of
 
@@ -38,12 +37,13 @@ def main(folder: Path, kernel: str, words: list[str]) -> None:
     lab = planning.plan(Path(tempfile.mkdtemp()), [kernel], HERE, [], quick=True)
     for stage in ("images", "build", "sign", "boot"):
         work.run_stage(lab, kernel, stage)
-    vm = lab.vm(kernel)
+    column = lab.column(kernel)
+    vm = column.target
     try:
         for word in words or known:
             vm.restore()
             guest = vm.guest()
-            deploy(lab, kernel, guest)
+            column.deploy_to(guest)
             guest.sh(SETTINGS, check=False)
             mark = guest.log.mark()
             before = vm.console.stat().st_size
