@@ -4,9 +4,10 @@
 set -eu
 cd "$(dirname "$0")"
 
-# What each command needs beyond a minimal Debian: QEMU and its firmware, image makers (for other architectures, too), the sandbox, module tools.
-packages="arch-test bubblewrap cpio debian-archive-keyring erofs-utils kmod libseccomp2 make mmdebstrap openssh-client ovmf python3-venv
-qemu-system-arm qemu-system-x86 qemu-user-static sbsigntool zstd"
+# What each command needs beyond a minimal Debian: QEMU and its firmware, image makers (for other architectures, too), the sandbox, module tools,
+# consoles of boards (microcom), and for `make test` a token to sign with.
+packages="arch-test bubblewrap cpio debian-archive-keyring erofs-utils kmod libengine-pkcs11-openssl libseccomp2 make microcom mmdebstrap
+openssh-client ovmf python3-venv qemu-efi-aarch64 qemu-system-arm qemu-system-x86 qemu-user-static sbsigntool softhsm2 zstd"
 
 fail() {
 	echo "kmodlab: $*" >&2

@@ -1,7 +1,7 @@
 """A board's place in a labgrid: its power, and its console. labgrid's own client does it all, so that any labgrid will do.
 
-labgrid is optional: `pip install -e .[labgrid]`, or its client from elsewhere on PATH. LG_COORDINATOR says where its
-coordinator is, as for any of its users.
+The client on PATH is taken, else the one that kmodlab was installed with. LG_COORDINATOR says where its coordinator is, as for
+any of its users.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ class Place:
 def _client() -> str:
     found = shutil.which(CLIENT, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if not found:
-        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `.venv/bin/pip install -e .[labgrid]`")
+        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `make setup`, or `pip install 'kmodlab[labgrid]'`")
     return found

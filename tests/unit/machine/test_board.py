@@ -169,7 +169,7 @@ def test_a_place_of_somebody_elses_is_refused(board: Path) -> None:
 
 def test_a_place_without_labgrid_says_how_to_get_it(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labgrid, "CLIENT", "no-such-client")
-    with pytest.raises(LabError, match=r"no-such-client not found: .* run `\.venv/bin/pip install -e \.\[labgrid\]`"):
+    with pytest.raises(LabError, match=r"no-such-client not found: .* run `make setup`"):
         target(board, "placed").start()
 
 
