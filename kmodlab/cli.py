@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import subprocess
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
 from kmodlab import __version__
 from kmodlab.build import kbuild, lint_c
-from kmodlab.commands.options import MODULES_HELP, modules_folder
+from kmodlab.commands.group import Commands
+from kmodlab.commands.kernels import show_kernels
+from kmodlab.commands.options import JSON, KERNELS, MODULES, modules_folder, run_options
+from kmodlab.commands.summary import show_summary, summary
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import terminated_is_interrupted
-from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import remove_tree
 from kmodlab.ground.packages import need_packages
 from kmodlab.machine.runtime import stop_all
-from kmodlab.plan.boards import INVENTORY
 from kmodlab.report import terminal
 from kmodlab.report.progress import Progress
+from kmodlab.results.folder import load_results, newest_results
 from kmodlab.run.lab import Lab
 from kmodlab.sign import keys, signing
 from kmodlab.stages import bench, planning
@@ -30,42 +32,18 @@ from kmodlab.stages import matrix as matrix_stage
 console = Console(highlight=False)
 
 
-class _Commands(click.Group):
-    """Every entry point's exit status by the contract: a LabError is one line and status 2, never a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except LabError as problem:
-            Console(stderr=True, highlight=False).print(f"kmodlab: {problem}", markup=False, soft_wrap=True)
-            sys.exit(2)
-        except subprocess.TimeoutExpired as problem:
-            Console(stderr=True, highlight=False).print(
-                f"kmodlab: {problem.cmd[0]} did not end within {problem.timeout:.0f} s", markup=False, soft_wrap=True
-            )
-            sys.exit(2)
-        except KeyboardInterrupt:
-            Console(stderr=True).print("kmodlab: interrupted")
-            sys.exit(130)
-
-
-@click.group(cls=_Commands)
+@click.group(cls=Commands)
 @click.version_option(__version__)
 def main() -> None:
     """Prove that Linux kernel modules build, sign, load, work and unload on every kernel you care about."""
     keys.hide_passphrase()
 
 
+main.add_command(show_kernels)
+
+
 @main.command()
-@click.option("--kernels", default="", help='Kernels by id or a unique part of it: "6.1 6.12-arm64"; all; default: the fleet.')
-@click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named.")
-@click.option("--modules", default="", help=MODULES_HELP)
-@click.option("--only", default="", help='These modules only, and what they need: "hello-1 chardev".')
-@click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed.")
-@click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used.")
-@click.option(
-    "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
-)
+@run_options
 @click.option(
     "--build-limit",
     type=click.FloatRange(min=1),
@@ -80,11 +58,6 @@ def main() -> None:
     show_default=True,
     help="Hours that the run may take; what is not proved by then is an error.",
 )
-@click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now.")
-@click.option(
-    "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that KERNELS may name."
-)
-@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
 def matrix(
     kernels: str,
     fleet: str,
@@ -125,20 +98,62 @@ def matrix(
     sys.exit(130 if interrupted else results.exit_status)
 
 
+@main.command("summary")
+@run_options
+@JSON
+def summarise(
+    kernels: str,
+    fleet: str,
+    modules: str,
+    only: str,
+    secureboot: bool,
+    quick: bool,
+    stress: int,
+    refresh: bool,
+    boards: Path,
+    reports: Path,
+    as_json: bool,
+) -> None:
+    """Say what `kmodlab matrix` with the same options would do, and how long that takes. Nothing is built or started."""
+    need_packages()
+    intent = planning.intend(
+        [kernels],
+        modules_folder(modules),
+        [only],
+        refresh=refresh,
+        secureboot=secureboot,
+        quick=quick,
+        boards=boards.absolute(),
+        stress=stress,
+        group=fleet,
+    )
+    show_summary(summary(intent, newest_results(reports)), console, as_json=as_json)
+
+
 @main.command("report")
 @click.argument("run", type=click.Path(path_type=Path), default=Path("reports/latest"))
-def show_report(run: Path) -> None:
+@JSON
+def show_report(run: Path, as_json: bool) -> None:
     """Show the results of a run again."""
+    if as_json:
+        results = load_results(run)
+        click.echo(results.model_dump_json(by_alias=True, indent=1))
+        sys.exit(results.exit_status)
     sys.exit(terminal.show(run, console).exit_status)
 
 
 @main.command("bench")
-@click.option("--kernels", default="", help="As for matrix.")
-@click.option("--modules", default="", help=MODULES_HELP)
-def show_bench(kernels: str, modules: str) -> None:
+@KERNELS
+@MODULES
+@JSON
+def show_bench(kernels: str, modules: str, as_json: bool) -> None:
     """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
     need_packages()
-    bench.bench(kernels, modules_folder(modules), console)
+    figures = bench.bench(kernels, modules_folder(modules), Console(stderr=True, highlight=False))
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in figures], indent=1))
+    else:
+        console.print(bench.table(figures))
 
 
 @main.command("lint-c")
@@ -156,14 +171,16 @@ def lint_c_sources(kernels: str) -> None:
 @main.command()
 def stop() -> None:
     """Stop every VM that a run of yours left behind."""
-    stopped = stop_all()
+    with matrix_stage.only_run():
+        stopped = stop_all()
     console.print(f"stopped {stopped} VMs" if stopped else "no VM of kmodlab is running")
 
 
 @main.command()
 def forget() -> None:
     """Remove every cache: images, builds, snapshots. Keys are kept."""
-    remove_tree(cache_dir())
+    with matrix_stage.only_run():
+        remove_tree(cache_dir())
 
 
 def _look_after_the_key() -> None:

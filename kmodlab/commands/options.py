@@ -1,10 +1,11 @@
-"""What commands have in common: which modules are meant where nobody says, and what a shell can complete."""
+"""The options that commands share: which modules are meant where nobody says, and what a shell can complete."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -68,3 +69,40 @@ class ModuleWords(Words):
         texts = (rules.read_text(errors="replace") for place in places if (rules := place / rules_file(place)).is_file())
         lines = (line for text in texts for line in re.findall(r"^\s*obj-\S+\s*[:+]?=\s*(.*)$", text, re.MULTILINE))
         return dict.fromkeys(name for line in lines for name in re.findall(r"([\w.+-]+)\.o\b", line))
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+KERNELS = click.option(
+    "--kernels",
+    type=KernelWords(),
+    default="",
+    help='Kernels by id or a unique part of it, and boards: "6.1 6.12-arm64"; all; default: the fleet.',
+)
+MODULES = click.option("--modules", type=click.Path(), default="", help=MODULES_HELP)
+BOARDS = click.option(
+    "--boards", type=click.Path(path_type=Path), default=INVENTORY, help="The inventory of boards that --kernels may name."
+)
+REPORTS = click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_RUN = (
+    KERNELS,
+    click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named."),
+    MODULES,
+    click.option("--only", type=ModuleWords(), default="", help='These modules only, and what they need: "hello-1 chardev".'),
+    click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed."),
+    click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used."),
+    click.option(
+        "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
+    ),
+    click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now."),
+    BOARDS,
+    REPORTS,
+)
+
+
+def run_options(command: _Command) -> _Command:
+    """What decides which cells a run has."""
+    for option in reversed(_RUN):
+        command = option(command)
+    return command

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -154,9 +155,26 @@ def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolve
     return {kernel.id: found[kernel.id] for kernel in chosen}
 
 
-def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
+def remembered(chosen: list[Kernel]) -> dict[str, Resolved]:
+    """What the archive has said of these kernels, however long ago; those that it was never asked for are missing."""
+    main, security = mirrors()
+    answers = {kernel.id: _answer(kernel, sources(kernel, main, security)) for kernel in chosen}
+    return {name: Resolved.model_validate_json(path.read_text()) for name, path in answers.items() if path.exists()}
+
+
+def asked(resolved: Resolved) -> datetime:
+    """When the archive said so."""
+    return datetime.fromtimestamp(_answer(resolved.kernel, resolved.sources).stat().st_mtime, UTC)
+
+
+def _answer(kernel: Kernel, lines: tuple[str, ...]) -> Path:
+    """Where what the archive said of a kernel is kept."""
     config = [kernel.config_path] if kernel.kernel_config else []
-    answer = cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
+    return cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
+
+
+def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
+    answer = _answer(kernel, lines)
     earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
     if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
         return earlier

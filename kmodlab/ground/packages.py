@@ -23,7 +23,9 @@ ALWAYS = {
 """What every run needs, each with a program or a file by which it is known to be there."""
 SOMETIMES = {
     "arch-test": "arch-test",
+    "microcom": "microcom",
     "ovmf": "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "qemu-efi-aarch64": "/usr/share/AAVMF/AAVMF_CODE.fd",
     "qemu-system-arm": "qemu-system-aarch64",
     "qemu-system-x86": "qemu-system-x86_64",
     "qemu-user-static": "qemu-aarch64-static",

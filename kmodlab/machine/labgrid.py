@@ -76,5 +76,6 @@ class Place:
 def _client() -> str:
     found = shutil.which(CLIENT, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if not found:
-        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; run `make setup`, or `pip install 'kmodlab[labgrid]'`")
+        mend = "run `make setup`, or `pip install 'kmodlab[labgrid]'`"
+        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; {mend}")
     return found

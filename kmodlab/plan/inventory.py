@@ -47,6 +47,12 @@ def hosts_in(path: Path, model: type[_Model], prefixes: tuple[str, ...]) -> dict
     return models
 
 
+def groups_of(path: Path) -> dict[str, list[str]]:
+    """All groups by name, but Ansible's own two, each with its hosts and those of the groups in it. LabError for a bad file."""
+    inventory, _ = _opened(path)
+    return {name: list(hosts) for name, hosts in inventory.get_groups_dict().items() if name not in ("all", "ungrouped")}
+
+
 def group_in(path: Path, group: str) -> list[str]:
     """The hosts of one group, and of those in it. LabError where there is no such group, and for a bad file."""
     inventory, _ = _opened(path)

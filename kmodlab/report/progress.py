@@ -93,7 +93,7 @@ class Row:
         return (now - self.stage_began) / len(self.through) * max(0, self.expected - len(self.through))
 
 
-class _Pace:
+class Pace:
     """How long things took in an earlier run."""
 
     def __init__(self, previous: Results | None, planned: Mapping[str, frozenset[str]]) -> None:
@@ -132,7 +132,7 @@ class Progress:
         self._rows = {
             kernel: Row(kernel, modules, stage="waiting" if modules else "nothing to do") for kernel, modules in planned.items()
         }
-        self._pace = _Pace(previous, planned)
+        self._pace = Pace(previous, planned)
         self._live = Live(console=console, get_renderable=self.table, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Progress:

@@ -173,14 +173,8 @@ class Run:
         return cls(path.resolve())
 
     def previous(self) -> Results | None:
-        """The results of the newest run before this one that has any; ids sort by time."""
-        for folder in sorted(self.folder.parent.iterdir(), reverse=True):
-            if folder.name < self.folder.name and (folder / "results.json").exists():
-                try:
-                    return _read(folder / "results.json", Results)
-                except LabError:  # of another schema, or damaged: an older one will do
-                    continue
-        return None
+        """The results of the newest run before this one that has any."""
+        return newest_results(self.folder.parent, before=self.folder.name)
 
     @cached_property
     def planned(self) -> Plan:
@@ -358,6 +352,17 @@ def load_results(run_dir: Path) -> Results:
     """A run's results.json, made from its folder first where it was killed before it could publish."""
     path = run_dir / "results.json"
     return _read(path, Results) if path.exists() else Run.open(run_dir).publish()
+
+
+def newest_results(reports: Path, *, before: str = "") -> Results | None:
+    """Those of the newest run in a folder of runs that has any, or of the newest before the one of that id; ids sort by time."""
+    for path in sorted(reports.glob("*/results.json"), reverse=True):
+        if not path.parent.is_symlink() and (not before or path.parent.name < before):
+            try:
+                return _read(path, Results)
+            except LabError:  # of another schema, or damaged: an older one will do
+                continue
+    return None
 
 
 def _seconds(value: float) -> float:

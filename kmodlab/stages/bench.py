@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,8 +52,26 @@ class Machine:
     """Seconds that the lab verified the same modules in."""
 
 
-def bench(kernels: str, modules: Path, console: Console) -> None:
-    """Measure, and print each figure with its floor, their ratio and the aim."""
+@dataclass(frozen=True)
+class Figure:
+    """One thing that was measured."""
+
+    name: str
+    unit: str
+    lab: float
+    floor: float | None = None
+    """What it would cost without the lab."""
+    ratio: float | None = None
+    """The lab's to the floor, so that 1 is the best there is."""
+    aim: str = ""
+
+
+def _ratio(name: str, lab: float, floor: float, aim: str = "") -> Figure:
+    return Figure(name, "s", lab, floor, lab / floor, aim)
+
+
+def bench(kernels: str, modules: Path, console: Console) -> list[Figure]:
+    """Measure, and say meanwhile what is measured; each figure with its floor, their ratio and the aim."""
     with tempfile.TemporaryDirectory(prefix="kmodlab-bench-") as scratch:
         reports = Path(scratch) / "reports"
         console.print("filling the caches: a first run", highlight=False)
@@ -72,23 +90,32 @@ def bench(kernels: str, modules: Path, console: Console) -> None:
         ours = _timed(lambda: _our_build(column, Path(scratch) / "cache"))
         plain = _timed(lambda: _plain_make(column))
         before = _first_boot(lab)
-    table = Table("figure", "lab", "floor", "ratio", "aim")
+    return [
+        _ratio(f"warm matrix QUICK=1, {len(machines)} kernels", seconds, floor, "2.00"),
+        _ratio(f"build of {len(lab.order.sources)} modules, {kernel}", ours, plain, "1.30"),
+        *(_ratio(f"boot, {name}", machine.boot, machine.bare_boot) for name, machine in machines.items()),
+        *(_pace(arch, machines.values()) for arch in sorted({machine.arch for machine in machines.values()})),
+        Figure("unchanged run, until its first VM starts", "s", before, aim="5.0 s"),
+        Figure("idle VM, resident", "MB", max(m.resident for m in machines.values()) >> 20, aim="300 MB"),
+    ]
 
-    def row(name: str, took: float, least: float, aim: str = "", unit: str = " s") -> None:
-        table.add_row(name, f"{took:.1f}{unit}", f"{least:.1f}{unit}", f"{took / least:.2f}", aim)
 
-    row(f"warm matrix QUICK=1, {len(machines)} kernels", seconds, floor, "2.00")
-    row(f"build of {len(lab.order.sources)} modules, {kernel}", ours, plain, "1.30")
-    for name, machine in machines.items():
-        row(f"boot, {name}", machine.boot, machine.bare_boot)
-    for arch in sorted({machine.arch for machine in machines.values()}):
-        of_arch = [machine for machine in machines.values() if machine.arch == arch]
-        cells = 60 * sum(machine.cells for machine in of_arch)
-        pace, most = (cells / sum(getattr(m, what) for m in of_arch) for what in ("verify", "loop"))
-        table.add_row(f"cells a minute and VM, {arch}", f"{pace:.0f}", f"{most:.0f}", f"{most / pace:.2f}", "")
-    table.add_row("unchanged run, until its first VM starts", f"{before:.1f} s", "", "", "5.0 s")
-    table.add_row("idle VM, resident", f"{max(m.resident for m in machines.values()) >> 20} MB", "", "", "300 MB")
-    console.print(table)
+def _pace(arch: str, machines: Iterable[Machine]) -> Figure:
+    """Cells a minute of all machines of an architecture: here more is better."""
+    of_arch = [machine for machine in machines if machine.arch == arch]
+    cells = 60 * sum(machine.cells for machine in of_arch)
+    pace, most = (cells / sum(getattr(machine, what) for machine in of_arch) for what in ("verify", "loop"))
+    return Figure(f"cells a minute and VM, {arch}", "", pace, most, most / pace)
+
+
+def table(figures: Iterable[Figure]) -> Table:
+    """Figures for people."""
+    found = Table("figure", "lab", "floor", "ratio", "aim")
+    for each in figures:
+        digits = 1 if each.unit == "s" else 0
+        lab, floor = ("" if value is None else f"{value:.{digits}f} {each.unit}".rstrip() for value in (each.lab, each.floor))
+        found.add_row(each.name, lab, floor, "" if each.ratio is None else f"{each.ratio:.2f}", each.aim)
+    return found
 
 
 def _timed(work: Callable[[], object]) -> float:

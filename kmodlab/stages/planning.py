@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,9 +28,45 @@ from kmodlab.run.lab import FILE, Lab
 from kmodlab.run.order import Order, entries
 from kmodlab.verify.stress import LEAST_LOADS
 
+Found = Resolved | ResolvedBoard | LabError
 
-def plan(
-    reports: Path,
+
+class Host(Protocol):
+    """A kernel's machine, as far as it is known: of the inventory, or what was found there."""
+
+    @property
+    def row(self) -> contract.Kernel:
+        """The kernel as the results begin with it."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """The upstream line of the kernel, "6.12"; empty where nobody knows."""
+        ...
+
+    @property
+    def offers(self) -> set[str]:
+        """All hardware that modules may ask for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a run would do, before anything of it is written down."""
+
+    tree: Tree
+    sources: dict[str, SourceModule]
+    """What its Makefiles build, by name."""
+    only: list[str]
+    wanted: list[Module]
+    """The modules that were asked for, and what they need."""
+    hosts: list[Host]
+    found: dict[str, Found]
+    """What runs on each, or why that is not known, by the kernel's or board's id."""
+    cells: list[Planned]
+
+
+def intend(
     words: Iterable[str],
     folder: Path,
     only: Iterable[str],
@@ -39,13 +76,9 @@ def plan(
     quick: bool = False,
     boards: Path = BOARDS,
     stress: int = 0,
-    build_limit: float = kbuild.BUILDING.seconds,
     group: str = "fleet",
-) -> Lab:
-    """Start a run: read the inventories and the catalog, resolve the kernels, write down every cell that is owed.
-
-    LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
-    """
+) -> Intent:
+    """Read the inventories and the catalog, resolve the kernels. LabError for all that is misused, and where none resolves."""
     inventory = load_inventory()
     if 0 < stress < LEAST_LOADS:
         raise LabError(f"STRESS={stress}: so few loads tell no loss from noise; ask for {LEAST_LOADS} or more")
@@ -66,11 +99,47 @@ def plan(
     problems = [str(each) for each in found.values() if isinstance(each, LabError)]
     if len(problems) == len(found):
         raise LabError(problems[0])
+    asked: list[Host] = [*kernels, *chosen]
+    hosts = [_known(each, found[each.row.id]) for each in asked]
+    cells = [cell for host in hosts for cell in _cells(host, wanted, quick)]
+    return Intent(tree, sources, only, wanted, hosts, found, cells)
+
+
+def plan(
+    reports: Path,
+    words: Iterable[str],
+    folder: Path,
+    only: Iterable[str],
+    *,
+    refresh: bool = False,
+    secureboot: bool = False,
+    quick: bool = False,
+    boards: Path = BOARDS,
+    stress: int = 0,
+    build_limit: float = kbuild.BUILDING.seconds,
+    group: str = "fleet",
+) -> Lab:
+    """Start a run: write down every cell that is owed.
+
+    LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
+    """
+    intent = intend(
+        words,
+        folder,
+        only,
+        refresh=refresh,
+        secureboot=secureboot,
+        quick=quick,
+        boards=boards,
+        stress=stress,
+        group=group,
+    )
+    found = intent.found
     run = Run.create(reports)
     order = Order(
-        tree=tree,
-        modules=list(sources.values()),
-        only=only,
+        tree=intent.tree,
+        modules=list(intent.sources.values()),
+        only=intent.only,
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
         secureboot=secureboot,
@@ -79,36 +148,15 @@ def plan(
         build_limit=build_limit,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
-    asked: list[Host] = [*kernels, *chosen]
-    hosts = [_known(each, found[each.row.id]) for each in asked]
     run.plan(
-        [host.row for host in hosts],
-        [_module_info(sources[entry.name], entry, tree) for entry in wanted],
-        [cell for host in hosts for cell in _cells(host, wanted, quick)],
+        [host.row for host in intent.hosts],
+        [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted],
+        intent.cells,
     )
     for name, problem in found.items():
         if isinstance(problem, LabError):
             run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
-
-
-class Host(Protocol):
-    """A kernel's machine, as far as it is known: of the inventory, or what was found there."""
-
-    @property
-    def row(self) -> contract.Kernel:
-        """The kernel as the results begin with it."""
-        ...
-
-    @property
-    def line(self) -> str:
-        """The upstream line of the kernel, "6.12"; empty where nobody knows."""
-        ...
-
-    @property
-    def offers(self) -> set[str]:
-        """All hardware that modules may ask for."""
-        ...
 
 
 def _known(host: Host, found: Host | LabError) -> Host:

@@ -1,15 +1,22 @@
 """Bad input: one line that names the thing and the mend, exit status 2, no traceback, and nothing left running."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from filelock import FileLock
 from own_key import openssl, renewed
 
+from kmodlab import cli
 from kmodlab.ground.cache import REPOSITORY, cache_dir
+from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.folder import Planned, Run
 
 
 def kmodlab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +156,48 @@ def test_a_kernel_that_has_no_secure_boot(modules: Path, tmp_path: Path) -> None
 
 def test_a_report_of_no_run(tmp_path: Path) -> None:
     refused(kmodlab("report", str(tmp_path)), str(tmp_path))
+
+
+def test_a_report_for_programs_is_the_results(tmp_path: Path) -> None:
+    run = Run.create(tmp_path)
+    run.plan(
+        [Kernel(id="6.12", arch="x86_64")], [ModuleInfo(name="one", source="", sha256="")], [Planned(kernel="6.12", module="one")]
+    )
+    run.record("6.12", "one", Stage.BUILD, Verdict.FAIL, "no such header")
+    answer = kmodlab("report", "--json", str(run.folder))
+    assert answer.returncode == 1 and json.loads(answer.stdout) == json.loads((run.folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("matrx",), ("'matrx'", "'matrix'")),
+        (("--loud",), ("--loud", "kmodlab --help")),
+        (("matrix", "--kernel", "6.12"), ("--kernels", "kmodlab matrix --help")),
+        (("matrix", "--stress", "many"), ("--stress", "'many'")),
+        (("report", "one", "two"), ("two",)),
+    ],
+)
+def test_what_the_command_line_lacks_is_one_line(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    refused(kmodlab(*arguments), *words)
+
+
+def test_every_command_says_the_same_of_its_exit_status() -> None:
+    for command in (cli.main, *cli.main.commands.values()):
+        text = command.get_help(click.Context(command))
+        assert all(re.search(rf"^\s+{status}  \w", text, re.MULTILINE) for status in (0, 1, 2, 130)), text
+
+
+def test_interrupted_is_a_status_of_its_own() -> None:
+    @cli.main.command("interrupted-test")
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    try:
+        answer = CliRunner().invoke(cli.main, ["interrupted-test"])
+    finally:
+        del cli.main.commands["interrupted-test"]
+    assert (answer.exit_code, answer.stderr.strip()) == (130, "kmodlab: interrupted")
 
 
 def test_help_says_what_there_is() -> None:

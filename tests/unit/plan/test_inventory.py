@@ -108,7 +108,7 @@ def test_a_bad_inventory_is_one_line_and_status_2(
     monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / name).write_text(text)
-    answer = CliRunner().invoke(cli.main, ["matrix", "--kernels", "pi", "--boards", name])
+    answer = CliRunner().invoke(cli.main, ["matrix", "--modules", "examples", "--kernels", "pi", "--boards", name])
     assert answer.exit_code == 2
     said = answer.output.strip()
     assert "\n" not in said
