@@ -14,7 +14,7 @@ from kmodlab import __version__
 from kmodlab.build import kbuild, lint_c
 from kmodlab.commands.group import Commands
 from kmodlab.commands.kernels import show_kernels
-from kmodlab.commands.options import JSON, KERNELS, MODULES, modules_folder, run_options
+from kmodlab.commands.options import JSON, KERNELS, MODULES, modules_asked, run_options
 from kmodlab.commands.summary import show_summary, summary
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import terminated_is_interrupted
@@ -80,7 +80,7 @@ def matrix(
         order = planning.plan(
             reports.absolute(),
             [kernels],
-            modules_folder(modules),
+            modules_asked(modules),
             [only],
             refresh=refresh,
             secureboot=secureboot,
@@ -118,7 +118,7 @@ def summarise(
     need_packages()
     intent = planning.intend(
         [kernels],
-        modules_folder(modules),
+        modules_asked(modules),
         [only],
         refresh=refresh,
         secureboot=secureboot,
@@ -149,7 +149,7 @@ def show_report(run: Path, as_json: bool) -> None:
 def show_bench(kernels: str, modules: str, as_json: bool) -> None:
     """Measure what the lab costs, as ratios to what kernels and compiler cost themselves."""
     need_packages()
-    figures = bench.bench(kernels, modules_folder(modules), Console(stderr=True, highlight=False))
+    figures = bench.bench(kernels, modules_asked(modules), Console(stderr=True, highlight=False))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in figures], indent=1))
     else:

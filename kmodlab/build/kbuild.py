@@ -1,7 +1,8 @@
 """Build modules for one kernel in its build root, so that one broken module costs one cell.
 
-All modules of a folder are first built in one `make`, which is as fast as kbuild can be. Modules that it could not
-build are then built alone, each for its own log; so are all of them where kbuild does not say which one is at fault.
+All modules of a part are first built in one `make`, which is as fast as kbuild can be, and again without those that broke it.
+What could not be built is then built alone, each for its own log; so are all of them where the build does not say which one is at
+fault.
 """
 
 from __future__ import annotations
@@ -10,54 +11,37 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab.build.modules import SourceModule, rules_file
-from kmodlab.build.trees import working_copy
+from kmodlab.build import dkms
+from kmodlab.build.build_log import ERRORS, UNDEFINED, failed_modules, failure_reason, reached_kbuild, split_log, warnings, word
+from kmodlab.build.make import Bench, Target, bench
+from kmodlab.build.modules import Explored, Part, SourceModule, module_of
 from kmodlab.ground import sandbox
 from kmodlab.ground.cache import cache_dir, digest, filled
 from kmodlab.ground.errors import LabError
-from kmodlab.ground.files import read_regular, regular_files, remove_tree, write_aside
+from kmodlab.ground.files import read_regular, remove_tree
 from kmodlab.ground.sandbox import Answer, Limits
-from kmodlab.results.contract import one_line
 
 BUILDING = Limits(seconds=600)
 """For one `make`, however many modules, where nobody asks for more or less."""
 LARGEST = 256 << 20
 """Bytes of a built module, its debug information included."""
-MOST_WARNINGS = 20
-"""Of a module's warnings, so many are kept one by one; the log has all."""
 FULL = 64 << 20
 """Bytes: a disk with less is full. A sandbox's own /tmp may be, too, and anybody can print that a disk is."""
 ELF = b"\x7fELF"
-STRIP = 'for file; do "$0" --strip-debug "$file"; done'
-RECIPE = "3"
+RECIPE = "4"
 """To be raised when the code below makes something else of the same sources in the same root."""
-KBUILD = """\
-# Made by kmodlab in its copy of your folder: your own rules, restricted to the modules that are asked for.
-include $(src)/{rules}
-obj-m := $(filter $(KMODLAB_OBJECTS),$(obj-m))
-obj-y :=
-"""
-FAILED = re.compile(
-    r"\*\*\* \[[^\]]*?([\w.+-]+)\.(?:o|ko|mod|mod\.c)\] Error"
-    r"|ERROR: modpost: .*\[(?:\S*/)?([\w.+-]+)\.ko\]"
-    r"|ERROR: modpost: .*?(?:^|[ /])([\w.+-]+): "
-    r"|ERROR: modpost: missing \S+ in (?:\S*/)?([\w.+-]+)\.o"
-    r"|(?:\S*/)?([\w.+-]+)\.o: error: objtool"
-)
-"""How kbuild names what it could not make: make's own word, modpost's (two forms), objtool's."""
-UNDEFINED = re.compile(r'^ERROR: modpost: "\S+" \[\S+\] undefined!$', re.MULTILINE)
-"""A symbol that the kernel has not: another module of the folder may have it."""
-STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(?:\S*/)?([\w.+-]+?)\.(?:o|ko|mod|mod\.c|mod\.o)$")
-"""kbuild's line for a step: `  CC [M]  /mnt/hello-1.o`."""
+MOST_ALONE = 16
+"""Modules of a tree that more than its own rules decide are built alone, so many at most: each may cost a build of all of it."""
+MOST_MODULES = 1000
+"""That come out of one part's build."""
 
 
 class Built(BaseModel):
@@ -68,6 +52,8 @@ class Built(BaseModel):
     ok: bool
     reason: str = ""
     """One line; empty where it was built."""
+    left_out: bool = False
+    """Whether nothing failed, and the tree's rules just do not build it for this kernel: the reason says so."""
     warnings: tuple[str, ...] = ()
 
 
@@ -84,21 +70,11 @@ class BuildResult:
 
     @property
     def ko(self) -> Path:
-        return self.folder / f"{self.module.name}.ko"
+        return self.folder / f"{self.module.file}.ko"
 
     @property
     def log(self) -> str:
         return (self.folder / "build.log").read_text()
-
-
-@dataclass(frozen=True)
-class Target:
-    """What modules are built for, and where."""
-
-    root: Path
-    release: str
-    cross: str
-    limits: Limits
 
 
 def compiler(root: Path, release: str) -> str:
@@ -111,7 +87,7 @@ def compiler(root: Path, release: str) -> str:
 
 def cached(root_key: str, module: SourceModule) -> BuildResult:
     """Where a module's build for a root is, or would be."""
-    return BuildResult(module, cache_dir() / "modules" / f"{module.name}-{digest(root_key, module.key(), RECIPE)}")
+    return BuildResult(module, cache_dir() / "modules" / f"{module.file}-{digest(root_key, module.key(), RECIPE)}")
 
 
 def build(
@@ -137,17 +113,70 @@ def build(
         if module not in missing:
             done(results[module.name])
 
-    def store(module: SourceModule, ko: Path | None, log: str) -> None:
-        _store(results[module.name], ko, log)
+    def store(module: SourceModule, ko: Path | None, log: str, left_out: str = "") -> None:
+        _store(results[module.name], ko, log, left_out)
         done(results[module.name])
 
-    for folder in {module.folder: None for module in missing}:
-        batch = [module for module in missing if module.folder == folder]
-        alone = _together(kernel, folder, batch, store)
-        broken = set(alone)
-        others = [module for module in modules if module.folder == folder and module not in broken]
-        _alone(kernel, alone, [module for module in others if results[module.name].built.ok], store)
+    for part in dict.fromkeys(module.part for module in missing):
+        batch = [module for module in missing if module.part == part]
+        good = [module for module in modules if module.part == part and module not in batch and results[module.name].built.ok]
+        _build_part(kernel, part, batch, good, store)
     return results
+
+
+def explore(
+    root: Path,
+    root_key: str,
+    release: str,
+    part: Part,
+    asked: Sequence[SourceModule],
+    *,
+    cross: str = "",
+    limits: Limits = BUILDING,
+) -> Explored:
+    """Build a part, whose rules name modules, for a kernel, or find what came out of it. The modules' builds are kept, too.
+
+    What is killed, or was not reached, is not kept: `build` tries it again.
+    """
+    known = cache_dir() / "explored" / digest(root_key, part.key(), RECIPE)
+    if not (known / "explored.json").exists():
+        kernel = Target(root, release, cross, limits)
+        if part.dkms:
+            named = [module_of(part, path, (path,), f"{dkms.FILE} names '{path}'") for path in dkms.named(root, release, part)]
+            asked = named or asked
+        with bench(kernel, part) as work:
+            joint = _rounds(work, list(asked))
+            made = work.products()
+            if len(made) > MOST_MODULES:
+                raise LabError(f"MODULES: {part.folder} makes more than {MOST_MODULES} modules")
+            modules = [module for module in asked if module.path in made or module in joint.broken or part.dkms]
+            asked_paths = {module.path for module in asked}
+            modules += [
+                module_of(part, path, (path,), f"{path}.ko") for path in made if path not in asked_paths and not part.dkms
+            ]
+            logs = split_log(joint.log, modules)
+            work.strip(made.values())
+            for module in modules:
+                if module.path in made or word(logs[module.path]):
+                    _store(cached(root_key, module), made.get(module.path), logs[module.path])
+        found = _Known(modules=modules, clean=joint.clean, word=word(joint.log))
+        if joint.last.overrun:
+            return Explored(found.modules, found.clean, found.word)
+        with filled(known) as folder:
+            (folder / "explored.json").write_text(found.model_dump_json())
+    found = _Known.model_validate_json((known / "explored.json").read_text())
+    # The same sources may be in another tree's copy today.
+    return Explored([module.model_copy(update={"part": part}) for module in found.modules], found.clean, found.word)
+
+
+class _Known(BaseModel):
+    """What is kept of an exploration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modules: list[SourceModule]
+    clean: bool
+    word: str
 
 
 def _decided(result: BuildResult) -> bool:
@@ -160,31 +189,88 @@ def _decided(result: BuildResult) -> bool:
     return True
 
 
-Store = Callable[[SourceModule, Path | None, str], None]
+Store = Callable[..., None]
 
 
-def _together(kernel: Target, folder: Path, batch: list[SourceModule], store: Store) -> list[SourceModule]:
-    """One make for a folder's modules, again without those that broke it; returns what must be built alone."""
-    alone: list[SourceModule] = []
-    with _prepared(folder) as work:
-        while len(batch) > 1:
-            answer = _make(kernel, work, batch, jobs=os.cpu_count() or 1)
-            if answer.status == 0:
-                products = _products(kernel, work)
-                logs = split_log(answer.output, batch)
-                for module in batch:
-                    ko = products.get(module.name)
-                    store(module, ko, logs[module.name]) if ko else alone.append(module)
-                return alone
-            broken = failed_modules(answer.output, batch)
-            if answer.overrun or not broken:
+@dataclass
+class _Joint:
+    """What a build of several modules together has said."""
+
+    way: str
+    last: Answer
+    logs: list[str]
+    broken: list[SourceModule] = field(default_factory=list)
+    """Those that broke it, by name."""
+
+    @property
+    def log(self) -> str:
+        return "".join(self.logs)
+
+    @property
+    def clean(self) -> bool:
+        """Whether its last round, without what is broken, went well."""
+        return self.last.status == 0
+
+
+def _rounds(work: Bench, wanted: list[SourceModule], only: Sequence[SourceModule] = ()) -> _Joint:
+    """Make modules together, again without those that broke it, and in the next way where one does not reach kbuild."""
+    joint = _Joint("", Answer(1, ""), [])
+    for way in work.ways():
+        joint = _Joint(way, Answer(1, ""), [])
+        while True:
+            joint.last = work.make(way, only, joint.broken)
+            joint.logs.append(joint.last.log)
+            made = work.products()
+            missing = [module for module in wanted if module.path not in made and module not in joint.broken]
+            broken = failed_modules(joint.last.output, missing)
+            joint.broken += broken
+            if joint.last.status == 0 or joint.last.overrun or not broken or len(joint.broken) == len(wanted):
                 break
-            alone += broken
-            batch = [module for module in batch if module not in broken]
-    return alone + batch
+        if (not missing and (made or joint.broken)) or reached_kbuild(joint.last.output) or joint.last.overrun:
+            return joint
+    return joint
 
 
-def _alone(kernel: Target, modules: list[SourceModule], good: list[SourceModule], store: Store) -> None:
+def _build_part(kernel: Target, part: Part, batch: list[SourceModule], good: list[SourceModule], store: Store) -> None:
+    """Build the modules of a part that are not decided, beside those that are: `good`."""
+    alone: list[SourceModule] = batch
+    way = ""
+    if len(batch) > 1 or not part.plain:
+        with bench(kernel, part) as work:
+            joint = _rounds(work, batch, batch if part.plain else ())
+            way, made = joint.way, work.products()
+            logs = split_log(joint.log, batch)
+            done = [module for module in batch if module.path in made]
+            work.strip(made[module.path] for module in done)
+            for module in done:
+                store(module, made[module.path], logs[module.path])
+            alone = [module for module in batch if module not in done]
+            if not part.plain:
+                alone = _told(joint, alone, logs, bool(made), store)
+        good = [*good, *done]
+    _alone(kernel, way, alone, good, store)
+
+
+def _told(joint: _Joint, rest: list[SourceModule], logs: dict[str, str], any_made: bool, store: Store) -> list[SourceModule]:
+    """Store what the joint log of a tree tells of those that were not made; those that must be tried alone."""
+    unknown = []
+    if joint.way == "dkms":
+        for module in rest:
+            store(module, None, joint.log, dkms.excluded(joint.log))
+        return []
+    for module in rest:
+        if module in joint.broken and word(logs[module.path]):
+            store(module, None, logs[module.path])
+        elif joint.clean and any_made and module not in joint.broken and not word(logs[""]):
+            store(module, None, joint.log, f"the tree's own build makes no {module.path}.ko for this kernel")
+        else:
+            unknown.append(module)
+    for module in unknown[MOST_ALONE:]:
+        store(module, None, logs[module.path] if word(logs[module.path]) else joint.log)
+    return unknown[:MOST_ALONE]
+
+
+def _alone(kernel: Target, way: str, modules: list[SourceModule], good: list[SourceModule], store: Store) -> None:
     """Build each module by itself, and those that lack another's symbols once more beside all that could be built: `good`, and
     whichever come to that.
     """
@@ -198,64 +284,31 @@ def _alone(kernel: Target, modules: list[SourceModule], good: list[SourceModule]
             news = len(good) > len(beside) and bool(lacking)
             for module, log in zip(waiting, logs, strict=True):
                 if log is not None and not (news and module in lacking):
-                    store(module, None, log)
+                    store(module, None, log, _left_out(module, log, good))
             waiting, beside = (lacking if news else []), good
+
+
+def _left_out(module: SourceModule, log: str, good: list[SourceModule]) -> str:
+    """That nothing failed where a module was not made, and others of its folder were."""
+    if not good or any(re.search(pattern, line.strip()) for line in log.splitlines() for pattern in ERRORS):
+        return ""
+    return f"its folder's own rules make no {module.path}.ko for this kernel"
 
 
 def _one(kernel: Target, beside: list[SourceModule], store: Store, module: SourceModule) -> str | None:
     """Build one module, beside others; what was said where that failed."""
-    with _prepared(module.folder) as work:
-        answer = _make(kernel, work, [*beside, module], jobs=1)
-        ko = _products(kernel, work).get(module.name) if answer.status == 0 else None
+    with bench(kernel, module.part) as work:
+        joint = _rounds(work, [module], [*beside, module])
+        ko = work.products().get(module.path)
         if ko:
-            store(module, ko, split_log(answer.output, [*beside, module])[module.name] if beside else answer.log)
-        return None if ko else answer.log
+            work.strip([ko])
+            store(module, ko, split_log(joint.log, [*beside, module])[module.path] if beside else joint.log)
+        return None if ko else joint.log
 
 
-@contextmanager
-def _prepared(folder: Path) -> Iterator[Path]:
-    """A copy of the sources, with rules of ours in front of theirs. Nothing of ours is written there once theirs have run."""
-    with working_copy(folder) as work:
-        rules = rules_file(folder)
-        if rules == "Kbuild":
-            rules = "Kbuild.user"
-            (work / "Kbuild").rename(work / rules)
-        write_aside(work / "Kbuild", KBUILD.format(rules=rules))
-        yield work
-
-
-def _make(kernel: Target, work: Path, modules: list[SourceModule], *, jobs: int) -> Answer:
-    objects = " ".join(f"{module.name}.o %/{module.name}.o" for module in modules)
-    command = [
-        "make",
-        "-C",
-        f"/lib/modules/{kernel.release}/build",
-        f"M={sandbox.WORK}",
-        f"KMODLAB_OBJECTS={objects}",
-        "-k",
-        f"-j{jobs}",
-        "--output-sync=target",
-        *([f"CROSS_COMPILE={kernel.cross}"] if kernel.cross else []),
-        "modules",
-    ]
-    return sandbox.run(kernel.root, command, work=work, limits=kernel.limits)
-
-
-def _products(kernel: Target, work: Path) -> dict[str, Path]:
-    """The modules that a build made, by name, without what only a debugger reads, as `make modules_install` strips them.
-
-    That is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load.
-    """
-    products = {path.stem: path for path in regular_files(work, "*.ko")}
-    if products:
-        names = [f"./{path.relative_to(work)}" for path in products.values()]
-        sandbox.run(kernel.root, ["sh", "-c", STRIP, f"{kernel.cross}strip", *names], work=work, limits=BUILDING)
-    return products
-
-
-def _store(result: BuildResult, ko: Path | None, log: str) -> None:
+def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "") -> None:
     name = result.module.name
-    content, reason = b"", ""
+    content, reason = b"", left_out
     try:
         content = read_regular(ko, LARGEST) if ko else b""
     except LabError as problem:
@@ -264,51 +317,14 @@ def _store(result: BuildResult, ko: Path | None, log: str) -> None:
         content, reason = b"", f"{name}.ko, which the Makefile made, is no ELF file"
     if not content and re.search("No space left on device", log) and shutil.disk_usage(tempfile.gettempdir()).free < FULL:
         raise LabError(f"module {name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME")
-    built = Built(ok=bool(content), reason="" if content else reason or failure_reason(log, name), warnings=warnings(log))
+    built = Built(
+        ok=bool(content),
+        reason="" if content else reason or failure_reason(log, name),
+        left_out=bool(left_out) and not content,
+        warnings=warnings(log),
+    )
     with filled(result.folder) as folder:
         if content:
             (folder / result.ko.name).write_bytes(content)
         (folder / "build.log").write_text(log)
         (folder / "built.json").write_text(built.model_dump_json())
-
-
-def warnings(log: str) -> tuple[str, ...]:
-    """A build's warnings, each as one line; of many the first, and how many more there are."""
-    found = [one_line(line) for line in log.splitlines() if re.search(r"\bwarning:|\bWARNING:", line)]
-    more = len(found) - MOST_WARNINGS
-    return (*found[:MOST_WARNINGS], *([f"and {more} more: see the log"] if more > 0 else []))
-
-
-def failure_reason(log: str, name: str) -> str:
-    """The one line of a build log that says why: what it was killed for, else the compiler's first error, else modpost's or
-    objtool's, else the tool that is missing, else make's.
-    """
-    lines = [line.strip() for line in log.splitlines()]
-    for pattern in (f"^{sandbox.KILLED}", r"error:", r"^ERROR:", r": (command )?not found$", r"\*\*\*"):
-        for line in lines:
-            if re.search(pattern, line):
-                return line.replace(f"{sandbox.WORK}/", "")
-    return f"the Makefile built no {name}.ko"
-
-
-def failed_modules(log: str, batch: list[SourceModule]) -> list[SourceModule]:
-    """Which modules of a batch broke its build, as far as kbuild names them or one of their objects."""
-    named = {name for match in FAILED.finditer(log) for name in match.groups() if name}
-    return [module for module in batch if named & {module.name, *(Path(part).name for part in module.objects)}]
-
-
-def split_log(log: str, batch: list[SourceModule]) -> dict[str, str]:
-    """Give each module its own part of a joint log; a target's lines stand together (make --output-sync)."""
-    owner = {Path(part).name: module.name for module in batch for part in (module.name, *module.objects)}
-    parts: dict[str, list[str]] = {module.name: [] for module in batch}
-    current: str | None = None
-    for line in log.splitlines():
-        if step := STEP.match(line):
-            current = owner.get(step[1].removesuffix(".mod"))
-        elif re.match(r"^(make(\[\d+\])?:|  [A-Z]+ )", line):
-            current = None
-        if named := re.match(r"^(?:In file included from )?(?:\S*/)?([\w.+-]+)\.[chS]:", line):
-            current = owner.get(named[1], current)
-        if current:
-            parts[current].append(line)
-    return {name: "\n".join(lines) + "\n" for name, lines in parts.items()}

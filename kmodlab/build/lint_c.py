@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kmodlab.build import kbuild
+from kmodlab.build import build_log, kbuild
 from kmodlab.build.trees import copied, working_copy
 from kmodlab.debian import archive, roots, userland
 from kmodlab.debian.archive import Resolved
@@ -79,7 +79,7 @@ def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]
     if "  CHECK   " not in answer.log:
         raise LabError(f"kernel {resolved.kernel.id}: kbuild did not run sparse; report this as a bug of kmodlab")
     if answer.status and not found:
-        found = [f"{folder.relative_to(REPOSITORY)}: {kbuild.failure_reason(answer.log, folder.name)}"]
+        found = [f"{folder.relative_to(REPOSITORY)}: {build_log.failure_reason(answer.log, folder.name)}"]
     if not found:
         clean.parent.mkdir(exist_ok=True)
         write_aside(clean, "")

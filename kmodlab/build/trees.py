@@ -1,4 +1,6 @@
-"""A folder of other people's sources, as it was when a run was planned: copied once, without following anything in it.
+"""A tree of other people's sources, as it was when a run was planned: copied once, without following anything in it.
+
+It is a folder, a source file with the headers beside it, or several of these, each in a folder of its own.
 
 What is copied is bounded, for each of the folder's own folders apart, so that one of thirty submissions costs no other. What is
 not copied is told by name, and why.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import shutil
 import stat
 import tempfile
@@ -33,6 +36,11 @@ MOST_DEEP = 40
 """Folders in folders."""
 GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)|(^__pycache__$)")
 """Names of build products and hidden files: never copied, never part of a key."""
+ANY = re.compile("")
+SOURCES = (".c", ".S", ".rs")
+"""What a module of one file is written in."""
+REMOTE = re.compile(r"^(\w+://|[\w.-]+@[\w.-]+:)")
+"""How a repository somewhere else is called."""
 
 
 class Tree(BaseModel):
@@ -46,36 +54,93 @@ class Tree(BaseModel):
     """The copy, in the cache under the name of its content: nobody writes to it."""
     refused: dict[str, str] = {}
     """What was not copied, by its path from the folder, and why."""
+    origins: dict[str, Path] = {}
+    """Where each folder of it comes from, where it is made of several."""
 
     def refusal(self, folder: Path) -> str:
         """Why a folder of the copy is not whole, in one line; empty where it is."""
         name = folder.relative_to(self.folder)
-        found = (f"{self.origin / path} {why}" for path, why in self.refused.items() if Path(path).is_relative_to(name))
+        found = (
+            f"{self.named(self.folder / path)} {why}" for path, why in self.refused.items() if Path(path).is_relative_to(name)
+        )
         return next(found, "")
 
     def named(self, folder: Path) -> Path:
         """A path of the copy as the user knows it."""
-        return self.origin / folder.relative_to(self.folder)
+        path = folder.relative_to(self.folder)
+        if self.origins and path.parts:
+            return self.origins[path.parts[0]].joinpath(*path.parts[1:])
+        return self.origin / path
 
 
-def copied(origin: Path) -> Tree:
-    """Copy a folder, or find its copy. LabError where it cannot be read at all, or the disk is full."""
-    if not origin.is_dir():
-        raise LabError(f"MODULES: {origin} is no folder; name one that holds modules and their Makefile")
-    origin = origin.resolve()
+def copied(asked: str | Path) -> Tree:
+    """Copy what MODULES names, or find its copy. LabError where it cannot be read at all, or the disk is full."""
+    places = _places(asked)
     store = cache_dir() / "sources"
     store.mkdir(exist_ok=True)
+    origins = {} if len(places) == 1 else _named_apart(places)
+    origin = places[0] if len(places) == 1 else Path(os.path.commonpath(places))
+    refused: dict[str, str] = {}
     with no_space(f"copy {origin} to {store}"):
         aside = Path(tempfile.mkdtemp(suffix=".part", dir=store))
         try:
-            refused = _Copy(aside).all_of(origin)
+            if not origins:
+                refused = _copy(origin, aside)
+            for name, place in origins.items():
+                (aside / name).mkdir()
+                refused |= {f"{name}/{path}": why for path, why in _copy(place, aside / name).items()}
             aside.chmod(0o755)
             target = store / digest(aside)
             with suppress(OSError):  # it is there already
                 aside.rename(target)
         finally:
             remove_tree(aside)
-    return Tree(origin=origin, folder=target, refused=refused)
+    return Tree(origin=origin if origin.is_dir() else origin.parent, folder=target, refused=refused, origins=origins)
+
+
+def _places(asked: str | Path) -> list[Path]:
+    """The folders and files that MODULES names: one, whose name may hold spaces, or several."""
+    text = str(asked)
+    words = [text] if isinstance(asked, Path) or (text and Path(text).exists()) else _words(text)
+    for word in words:
+        place = Path(word)
+        if REMOTE.match(word):
+            raise LabError(f"MODULES: {word} is on the network, where nothing is fetched from: clone it, and name its folder")
+        if not place.exists():
+            raise LabError(f"MODULES: {word} is no folder, and no file; name what holds modules and their Makefile")
+        if place.is_dir() and (place / "HEAD").is_file() and (place / "objects").is_dir():
+            raise LabError(f"MODULES: {word} is a repository without its files: clone it, and name the clone's folder")
+        if not place.is_dir() and place.suffix not in SOURCES:
+            raise LabError(f"MODULES: {word} is no folder, and no source in {', '.join(SOURCES)}")
+    if not words:
+        raise LabError("MODULES: names nothing; name a folder that holds modules and their Makefile")
+    return list(dict.fromkeys(Path(word).resolve() for word in words))
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as problem:
+        raise LabError(f"MODULES: {text}: {problem}") from problem
+
+
+def _named_apart(places: list[Path]) -> dict[str, Path]:
+    """Each by a name of its own: its folder's in the copy."""
+    named: dict[str, Path] = {}
+    for place in places:
+        name = place.stem if place.is_file() else place.name
+        number = sum(name in (each, each.rpartition("-")[0]) for each in named)
+        named[f"{name}-{number + 1}" if number else name] = place
+    return named
+
+
+def _copy(origin: Path, target: Path) -> dict[str, str]:
+    """Copy a folder; or a source file, the headers beside it, and rules to build it by. What was refused."""
+    if origin.is_dir():
+        return _Copy(target).all_of(origin)
+    refused = _Copy(target).some_of(origin.parent, re.compile(rf"^({re.escape(origin.name)}|.*\.h)$"))
+    (target / "Makefile").write_text(f"obj-m := {origin.stem}.o\n")
+    return refused
 
 
 @cache
@@ -114,10 +179,16 @@ class _Copy:
                 self._files, self._bytes = before
         return self._refused
 
-    def _files_of(self, source: int, path: PurePosixPath) -> list[str]:
+    def some_of(self, origin: Path, names: re.Pattern[str]) -> dict[str, str]:
+        """Copy some of its files; what was refused."""
+        with _opened(origin) as source:
+            self._files_of(source, PurePosixPath(), names)
+        return self._refused
+
+    def _files_of(self, source: int, path: PurePosixPath, names: re.Pattern[str] = ANY) -> list[str]:
         """Copy what is in a folder but its folders; their names."""
         with os.scandir(source) as found:
-            wanted = (each for each in found if not GENERATED.search(each.name))
+            wanted = (each for each in found if not GENERATED.search(each.name) and names.search(each.name))
             entries = sorted(islice(wanted, MOST_FILES + 1), key=lambda each: each.name)
         folders = []
         for entry in entries:

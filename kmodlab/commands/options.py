@@ -18,11 +18,11 @@ from kmodlab.plan.kernels import load_inventory
 
 EXAMPLES = "examples"
 """The word for kmodlab's own modules, where there is no folder of that name."""
-MODULES_HELP = "A folder of modules with a Makefile, or with one folder a module; default: this folder; examples: kmodlab's own."
+MODULES_HELP = "A tree of modules, a source file, or several of these; default: this folder; examples: kmodlab's own."
 
 
-def modules_folder(named: str) -> Path:
-    """The folder that `--modules` names; without it, this one, or in kmodlab's own checkout its examples.
+def modules_asked(named: str) -> str | Path:
+    """What `--modules` names; without it, this folder, or in kmodlab's own checkout its examples.
 
     LabError where none is named and this one has no Makefile: all that is below it would be copied, and that may be a home.
     """
@@ -32,7 +32,7 @@ def modules_folder(named: str) -> Path:
     if not named and not (here / rules_file(here)).is_file():
         mend = f"name a folder with --modules, or `--modules {EXAMPLES}` for kmodlab's own"
         raise LabError(f"MODULES: no Makefile in {here}; {mend}")
-    return here / named
+    return named or here
 
 
 class Words(click.ParamType[str]):
@@ -64,7 +64,7 @@ class ModuleWords(Words):
     """Names of the folder's modules, as far as its rules say them plainly: a shell does not wait for make in a sandbox."""
 
     def known(self, context: click.Context) -> Iterable[str]:
-        folder = modules_folder(context.params.get("modules") or "")
+        folder = Path(modules_asked(context.params.get("modules") or ""))
         places = [folder, *(each for each in sorted(folder.iterdir()) if each.is_dir())]
         texts = (rules.read_text(errors="replace") for place in places if (rules := place / rules_file(place)).is_file())
         lines = (line for text in texts for line in re.findall(r"^\s*obj-\S+\s*[:+]?=\s*(.*)$", text, re.MULTILINE))

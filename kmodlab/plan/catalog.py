@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Hashable, Iterable
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
@@ -36,6 +37,8 @@ from kmodlab.results.folder import Expected
 FILE = "catalog.yml"
 LARGEST = 1 << 20
 """Bytes of a catalog."""
+OURS = ("M", "O", "MAKEFLAGS", "MFLAGS", "KBUILD_EXTMOD", "ARCH", "CROSS_COMPILE")
+"""What no catalog tells make."""
 
 
 def line_of(version: str) -> tuple[int, int]:
@@ -69,11 +72,19 @@ def _below(path: str) -> str:
     return path
 
 
+def _not_ours(setting: str) -> str:
+    if setting.partition("=")[0] in OURS:
+        raise ValueError(f"'{setting}' says where or how make builds, which is the lab's business; drop it")
+    return setting
+
+
 Line = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$"), BeforeValidator(_quoted)]
 Pattern = Annotated[str, StringConstraints(min_length=1), AfterValidator(_regular_expression)]
 Reason = Annotated[str, StringConstraints(min_length=1)]
 SourcePath = Annotated[str, StringConstraints(pattern=r"^[^/]"), AfterValidator(_below)]
 """From the catalog's folder."""
+Setting = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*=.*$"), AfterValidator(_not_ours)]
+"""A variable for make: CONFIG_FOO=m."""
 TargetPath = Annotated[str, StringConstraints(pattern=r"^/")]
 
 
@@ -182,7 +193,14 @@ class Catalog(_Entry):
     """A folder's `catalog.yml`; without a file, one without entries."""
 
     schema_version: Literal[1] = Field(alias="schema")
+    make: list[Setting] = []
+    """What make is told beside the kernel when the tree is built: `CONFIG_FOO=m DEBUG=1`, or a list of such words."""
     modules: dict[Name, Module] = {}
+
+    @field_validator("make", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return shlex.split(value) if isinstance(value, str) else value
 
     @field_validator("modules", mode="before")
     @classmethod

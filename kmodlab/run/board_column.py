@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from kmodlab.build import kbuild
+from kmodlab.build import build_log
 from kmodlab.build.modules import discover
 from kmodlab.build.trees import copied
 from kmodlab.ground import process
@@ -146,11 +146,11 @@ class BoardColumn(Column):
     def _built(self, entry: Module, there: BuiltThere) -> None:
         log = there.output.get(entry.name, "")
         made = any(Path(path).stem == entry.name for path in there.modules)
-        problem = "" if made else kbuild.failure_reason(log, entry.name)
+        problem = "" if made else build_log.failure_reason(log, entry.name)
         for source in entry.programs:
             if not problem and there.programs.get(source):
-                problem = f"{source}: {kbuild.failure_reason(there.programs[source], source)}"
-        self.built(entry.name, problem, warnings=kbuild.warnings(log), log=log)
+                problem = f"{source}: {build_log.failure_reason(there.programs[source], source)}"
+        self.built(entry.name, problem, warnings=build_log.warnings(log), log=log)
 
     def _fetch(self, paths: list[str], part: str) -> None:
         """Bring files of the board over in one go; they land in one folder under their own names. Nothing else that comes is

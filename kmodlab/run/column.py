@@ -180,9 +180,20 @@ class Column(ABC):
         """Write down what a stage found out of a cell."""
         self.run.record(self.kernel, module, stage, verdict, reason, seconds=seconds, checks=checks, log_text=log_text)
 
-    def built(self, module: str, problem: str, *, seconds: float = 0.0, warnings: Sequence[str] = (), log: str = "") -> None:
-        """Write down and tell how a module's build ended; `problem` is empty where it was built."""
-        verdict = Verdict.FAIL if problem else Verdict.PASS
+    def built(
+        self,
+        module: str,
+        problem: str,
+        *,
+        seconds: float = 0.0,
+        warnings: Sequence[str] = (),
+        log: str = "",
+        left_out: bool = False,
+    ) -> None:
+        """Write down and tell how a module's build ended; `problem` is empty where it was built, and says why it need not be
+        where it is `left_out`.
+        """
+        verdict = Verdict.SKIP if left_out else Verdict.FAIL if problem else Verdict.PASS
         checks = [Check(name="compiler warning", verdict=Verdict.PASS, reason=line) for line in warnings]
         self.record(module, Stage.BUILD, verdict, problem, seconds=seconds, checks=checks, log_text=log)
         self.tell("build", "fail" if problem else "done", module, problem)

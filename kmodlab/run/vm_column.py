@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from kmodlab.build import kbuild, trees
+from kmodlab.build import build_log, kbuild, trees
 from kmodlab.build.modules import discover
 from kmodlab.build.trees import copied, working_copy
 from kmodlab.debian import roots
@@ -115,7 +115,7 @@ class VmColumn(Column):
                 shutil.copyfile(result.ko, self.ko(name))
             problem = built.reason or self._programs(key, self.order.catalog[name])
             seconds = time.monotonic() - before if fresh else 0.0
-            self.built(name, problem, seconds=seconds, warnings=built.warnings, log=result.log)
+            self.built(name, problem, seconds=seconds, warnings=built.warnings, log=result.log, left_out=built.left_out)
             before = time.monotonic()
 
         sources = [self.order.sources[entry.name] for entry in self.buildable()]
@@ -149,7 +149,7 @@ class VmColumn(Column):
             command = [gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-o", "kmodlab-program", source]
             answer = sandbox.run(self.root, command, work=work, limits=COMPILING)
             if answer.status:
-                return f"{source}: {kbuild.failure_reason(answer.log, source)}"
+                return f"{source}: {build_log.failure_reason(answer.log, source)}"
             content = read_regular(work / "kmodlab-program", kbuild.LARGEST)
         with filled(target) as folder:
             (folder / "program").write_bytes(content)

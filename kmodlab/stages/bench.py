@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from kmodlab.build import kbuild
+from kmodlab.build import build_log, kbuild
 from kmodlab.build.trees import working_copy
 from kmodlab.ground import sandbox
 from kmodlab.ground.errors import LabError
@@ -70,7 +70,7 @@ def _ratio(name: str, lab: float, floor: float, aim: str = "") -> Figure:
     return Figure(name, "s", lab, floor, lab / floor, aim)
 
 
-def bench(kernels: str, modules: Path, console: Console) -> list[Figure]:
+def bench(kernels: str, modules: str | Path, console: Console) -> list[Figure]:
     """Measure, and say meanwhile what is measured; each figure with its floor, their ratio and the aim."""
     with tempfile.TemporaryDirectory(prefix="kmodlab-bench-") as scratch:
         reports = Path(scratch) / "reports"
@@ -124,7 +124,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def _matrix(kernels: str, modules: Path, reports: Path) -> None:
+def _matrix(kernels: str, modules: str | Path, reports: Path) -> None:
     """Life cycles only: what the behaviour tests do has no floor to be measured by."""
     asked = ["--quick", "--kernels", kernels, "--modules", str(modules), "--reports", str(reports)]
     command = [sys.executable, "-m", "kmodlab", "matrix", *asked]
@@ -211,4 +211,4 @@ def _plain_make(column: VmColumn) -> None:
     with working_copy(column.order.tree.folder) as work:
         answer = sandbox.run(column.root, command, work=work, limits=kbuild.BUILDING)
     if answer.status:
-        raise LabError(f"the modules do not build together: {kbuild.failure_reason(answer.log, 'all')}")
+        raise LabError(f"the modules do not build together: {build_log.failure_reason(answer.log, 'all')}")

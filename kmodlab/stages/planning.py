@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from kmodlab.build import kbuild
-from kmodlab.build.modules import SourceModule, discover
+from kmodlab.build.modules import Explore, Explored, Part, SourceModule, discover
 from kmodlab.build.trees import Tree, copied
+from kmodlab.debian import roots
 from kmodlab.debian.archive import Resolved, resolve
 from kmodlab.ground.cache import REPOSITORY, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
+from kmodlab.ground.sandbox import Limits
 from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
 from kmodlab.plan.boards import INVENTORY as BOARDS
 from kmodlab.plan.boards import ResolvedBoard, load_boards
-from kmodlab.plan.catalog import Module, skips, with_needs
+from kmodlab.plan.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
 from kmodlab.results.contract import ModuleInfo, Stage
@@ -68,7 +70,7 @@ class Intent:
 
 def intend(
     words: Iterable[str],
-    folder: Path,
+    modules: str | Path,
     only: Iterable[str],
     *,
     refresh: bool = False,
@@ -77,8 +79,12 @@ def intend(
     boards: Path = BOARDS,
     stress: int = 0,
     group: str = "fleet",
+    build_limit: float | None = None,
 ) -> Intent:
-    """Read the inventories and the catalog, resolve the kernels. LabError for all that is misused, and where none resolves."""
+    """Read the inventories and the catalog, resolve the kernels. LabError for all that is misused, and where none resolves.
+
+    Without a limit nothing is built: then a tree's modules are those that its rules tell when they are asked.
+    """
     inventory = load_inventory()
     if 0 < stress < LEAST_LOADS:
         raise LabError(f"STRESS={stress}: so few loads tell no loss from noise; ask for {LEAST_LOADS} or more")
@@ -91,14 +97,16 @@ def intend(
         emulated_by(kernel)
         if secureboot:
             secure_kernel(kernel)
-    tree = copied(folder)
-    sources = {module.name: module for module in discover(tree)}
-    every = entries(tree, sources)
-    wanted = with_needs(only, every) if (only := [name for word in only for name in word.split()]) else every
+    tree = copied(modules)
+    make = load_catalog(tree.folder, tree.origin).make
     found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
     problems = [str(each) for each in found.values() if isinstance(each, LabError)]
     if len(problems) == len(found):
         raise LabError(problems[0])
+    limits = replace(kbuild.BUILDING, seconds=build_limit) if build_limit else None
+    sources = {module.name: module for module in discover(tree, _explorer(found.values(), limits), make)}
+    every = entries(tree, sources)
+    wanted = with_needs(only, every) if (only := [name for word in only for name in word.split()]) else every
     asked: list[Host] = [*kernels, *chosen]
     hosts = [_known(each, found[each.row.id]) for each in asked]
     cells = [cell for host in hosts for cell in _cells(host, wanted, quick)]
@@ -108,7 +116,7 @@ def intend(
 def plan(
     reports: Path,
     words: Iterable[str],
-    folder: Path,
+    modules: str | Path,
     only: Iterable[str],
     *,
     refresh: bool = False,
@@ -125,7 +133,7 @@ def plan(
     """
     intent = intend(
         words,
-        folder,
+        modules,
         only,
         refresh=refresh,
         secureboot=secureboot,
@@ -133,6 +141,7 @@ def plan(
         boards=boards,
         stress=stress,
         group=group,
+        build_limit=build_limit,
     )
     found = intent.found
     run = Run.create(reports)
@@ -157,6 +166,23 @@ def plan(
         if isinstance(problem, LabError):
             run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def _explorer(found: Iterable[object], limits: Limits | None) -> Explore | None:
+    """By which kernel it is found out what a tree builds, where its rules do not say it: one whose build root is there, if any
+    is, or else the first; None where the lab builds for none, or nothing may be built.
+    """
+    kernels = [each for each in found if isinstance(each, Resolved)]
+    kernels.sort(key=lambda each: (not roots.image_path(each, "build").exists(), each.kernel.foreign))
+    if not kernels or limits is None:
+        return None
+    first = kernels[0]
+
+    def one(part: Part, asked: Sequence[SourceModule]) -> Explored:
+        root = roots.build_root(first)
+        return kbuild.explore(root, root.parent.name, first.release, part, asked, cross=first.kernel.cross, limits=limits)
+
+    return one
 
 
 def _known(host: Host, found: Host | LabError) -> Host:

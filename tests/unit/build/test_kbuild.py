@@ -2,14 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.build.kbuild import build, failed_modules, failure_reason, split_log
-from kmodlab.build.modules import SourceModule
+from kmodlab.build.build_log import failed_modules, failure_reason, split_log
+from kmodlab.build.kbuild import build
+from kmodlab.build.modules import Part, SourceModule
 from kmodlab.ground import sandbox
 from kmodlab.ground.sandbox import Answer, Limits
 
 
-def module(name: str, *objects: str) -> SourceModule:
-    return SourceModule(name=name, folder=Path("/src"), objects=objects or (name,))
+def module(path: str, *objects: str, folder: Path = Path("/src")) -> SourceModule:
+    return SourceModule(name=Path(path).name, part=Part(root=folder), path=path, objects=objects or (path,))
 
 
 BATCH = [module("hello-1"), module("two"), module("both", "start", "stop")]
@@ -29,6 +30,14 @@ BATCH = [module("hello-1"), module("two"), module("both", "start", "stop")]
 )
 def test_kbuilds_word_on_who_broke_the_batch(line: str, broken: list[str]) -> None:
     assert [each.name for each in failed_modules(line, BATCH)] == broken
+
+
+def test_objects_of_the_same_name_in_other_folders_are_told_apart_by_their_paths() -> None:
+    batch = [module("a/hello"), module("b/hello"), module("c/big", "c/src/main", "c/src/hello")]
+    log = "make[3]: *** [/usr/src/x/Makefile.build:9: /mnt/b/hello.o] Error 1\n"
+    assert [each.path for each in failed_modules(log, batch)] == ["b/hello"]
+    parts = split_log(f"  CC [M]  c/src/hello.o\nc/src/hello.c:1:1: error: x\n{log}", batch)
+    assert "error: x" in parts["c/big"] and "Error 1" in parts["b/hello"] and parts["a/hello"].strip() == ""
 
 
 def test_a_joint_log_is_given_to_those_it_speaks_of() -> None:
@@ -70,7 +79,7 @@ def test_kbuild_is_told_of_another_architecture_and_of_no_other(
 ) -> None:
     commands: list[list[str]] = []
 
-    def run(root: Path, command: list[str], *, work: Path, limits: Limits) -> Answer:
+    def run(root: Path, command: list[str], *, work: Path, read_only: dict[Path, Path], limits: Limits) -> Answer:
         commands.append(command)
         return Answer(1, "make: *** not today")
 
@@ -78,10 +87,11 @@ def test_kbuild_is_told_of_another_architecture_and_of_no_other(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "src").mkdir()
     (tmp_path / "src/Makefile").write_text("obj-m := two.o\n")
-    answer = build(tmp_path, "root", "6.12", [SourceModule(name="two", folder=tmp_path / "src", objects=("two",))], cross=cross)
+    answer = build(tmp_path, "root", "6.12", [module("two", folder=tmp_path / "src")], cross=cross)
     assert not answer["two"].built.ok and answer["two"].built.reason == "make: *** not today"
     (command,) = commands
-    assert [each for each in command if each.startswith("CROSS_COMPILE=")] == word and command[-1] == "modules"
+    assert [each for each in command[command.index("make") :] if each.startswith("CROSS_COMPILE=")] == word
+    assert command[-1] == "modules" and "M=/mnt" in command
 
 
 def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
@@ -90,11 +100,11 @@ def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
     """make names the header that broke the batch, and no module: each is built alone, then those that lack a symbol once more."""
     asked: list[set[str]] = []
 
-    def run(root: Path, command: list[str], *, work: Path, limits: Limits) -> Answer:
-        if command[0] == "sh":
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits, read_only: dict[Path, Path] | None = None) -> Answer:
+        if "env" not in command:  # strip
             return Answer(0, "")
-        words = next(word for word in command if word.startswith("KMODLAB_OBJECTS=")).removeprefix("KMODLAB_OBJECTS=").split()
-        objects = {word.removesuffix(".o") for word in words if "%" not in word}
+        words = next(word for word in command if word.startswith("KMODLAB_ONLY=")).removeprefix("KMODLAB_ONLY=").split()
+        objects = {word.removeprefix("./").removesuffix(".o") for word in words}
         asked.append(objects)
         if "broken" in objects:
             return Answer(2, "make[2]: *** [header.h] Error 127")
@@ -110,7 +120,7 @@ def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
     folder = tmp_path / "src"
     folder.mkdir()
     (folder / "Makefile").write_text("obj-m := hub.o spoke.o broken.o lost.o\n")
-    modules = [SourceModule(name=name, folder=folder, objects=(name,)) for name in ("hub", "spoke", "broken", "lost")]
+    modules = [module(name, folder=folder) for name in ("hub", "spoke", "broken", "lost")]
     decided: list[str] = []
     results = build(tmp_path, "root", "6.12", modules, lambda result: decided.append(result.module.name))
     assert {name: result.built.ok for name, result in results.items()} == {

@@ -247,3 +247,13 @@ def test_a_catalog_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "folder/catalog.yml").symlink_to("../secret")
     with pytest.raises(LabError, match="it is a link"):
         load_catalog(tmp_path / "folder")
+
+
+def test_what_make_is_told_is_words_or_a_list_of_them(tmp_path: Path) -> None:
+    assert load_catalog(write(tmp_path, "schema: 1\nmake: CONFIG_FOO=m 'NOTE=two words'\n")).make == [
+        "CONFIG_FOO=m",
+        "NOTE=two words",
+    ]
+    assert load_catalog(write(tmp_path, "schema: 1\nmake: [CONFIG_FOO=m]\n")).make == ["CONFIG_FOO=m"]
+    assert fault(write(tmp_path, "schema: 1\nmake: M=/tmp\n")).startswith("make.0: 'M=/tmp' says where or how make builds")
+    assert "make.0" in fault(write(tmp_path, "schema: 1\nmake: modules_install\n"))

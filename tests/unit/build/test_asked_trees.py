@@ -1,0 +1,58 @@
+"""What MODULES may name: a tree, a source file, or several of these."""
+
+from pathlib import Path
+
+import pytest
+
+from kmodlab.build.modules import discover
+from kmodlab.build.trees import copied
+from kmodlab.ground.errors import LabError
+
+
+def test_a_source_file_needs_no_makefile_and_finds_the_headers_beside_it(tmp_path: Path) -> None:
+    for name in ("one.c", "one.h", "two.c"):
+        (tmp_path / name).write_text("")
+    tree = copied(str(tmp_path / "one.c"))
+    assert sorted(path.name for path in tree.folder.iterdir()) == ["Makefile", "one.c", "one.h"]
+    assert [module.name for module in discover(tree)] == ["one"]
+    assert tree.origin == tmp_path and tree.named(tree.folder / "one.c") == tmp_path / "one.c"
+
+
+def test_several_are_one_project_and_each_is_called_as_its_owner_does(tmp_path: Path) -> None:
+    for name in ("a/hello", "b/hello", "c c/other"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "Makefile").write_text(f"obj-m := {folder.name}.o\n")
+    (tmp_path / "b/hello/pipe").symlink_to("/etc/passwd")
+    (tmp_path / "single.c").write_text("")
+    asked = f"{tmp_path}/a/hello {tmp_path}/b/hello '{tmp_path}/c c/other' {tmp_path}/single.c"
+    tree = copied(asked)
+    found = {module.name: module for module in discover(tree)}
+    assert list(found) == ["hello.hello", "hello-2.hello", "other", "single"]
+    assert f"{tmp_path}/b/hello/pipe leads out" in found["hello-2.hello"].problem
+    assert tree.named(found["hello.hello"].folder) == tmp_path / "a/hello"
+
+
+def test_a_folder_whose_name_holds_blanks_is_one(tmp_path: Path) -> None:
+    (tmp_path / "my modules").mkdir()
+    assert copied(f"{tmp_path}/my modules").origin == tmp_path / "my modules"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("https://git.example.org/x.git", "is on the network"),
+        ("git@example.org:x.git", "is on the network"),
+        ("{tmp}/bare.git", "is a repository without its files: clone it"),
+        ("{tmp}/notes.txt", r"is no folder, and no source in \.c"),
+        ("{tmp}/gone", "is no folder"),
+        ("'{tmp}", "No closing quotation"),
+        ("", "names nothing"),
+    ],
+)
+def test_what_cannot_be_taken_is_named_with_its_mend(tmp_path: Path, word: str, why: str) -> None:
+    (tmp_path / "bare.git/objects").mkdir(parents=True)
+    (tmp_path / "bare.git/HEAD").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(LabError, match=f"^MODULES: .*{why}"):
+        copied(word.format(tmp=tmp_path))
