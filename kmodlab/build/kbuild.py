@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,11 @@ class BuildResult:
     @property
     def ko(self) -> Path:
         return self.folder / f"{self.module.file}.ko"
+
+    @property
+    def debug(self) -> Path:
+        """The same with all of its debug information; not there where the build made none that can be kept."""
+        return self.folder / f"{self.module.file}.debug"
 
     @property
     def log(self) -> str:
@@ -324,7 +330,9 @@ def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "") -
         warnings=warnings(log),
     )
     with filled(result.folder) as folder:
-        if content:
+        if content and ko:
             (folder / result.ko.name).write_bytes(content)
+            with suppress(LabError):  # what is known of the module is known without
+                (folder / result.debug.name).write_bytes(read_regular(ko.with_name(f"{ko.name}.debug"), LARGEST))
         (folder / "build.log").write_text(log)
         (folder / "built.json").write_text(built.model_dump_json())

@@ -96,7 +96,7 @@ while [ "$count" -gt 0 ]; do restrict "$1" || exit; shift; count=$((count - 1));
 exec "$@"
 """
 """TOP, the number of folders whose rules are restricted, these, and the command."""
-STRIP = 'for file; do "$0" --strip-debug "$file"; done'
+STRIP = 'for file; do "$0objcopy" --compress-debug-sections "$file" "$file.debug"; "$0strip" --strip-debug "$file"; done'
 STRIPPING = Limits(seconds=600)
 
 
@@ -200,11 +200,12 @@ class Bench:
     def strip(self, products: Iterable[Path]) -> None:
         """Take out of modules what only a debugger reads, as `make modules_install` does.
 
-        That is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load.
+        That is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load. It is kept
+        beside each, as NAME.ko.debug, for reports that name functions.
         """
         names = [f"./{path.relative_to(self._work)}" for path in products]
         if names:
-            command = ["sh", "-c", STRIP, f"{self._target.cross}strip", *names]
+            command = ["sh", "-c", STRIP, self._target.cross, *names]
             sandbox.run(self._target.root, command, work=self._work, limits=STRIPPING)
 
 

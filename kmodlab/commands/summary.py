@@ -12,7 +12,6 @@ from rich.markup import escape
 
 from kmodlab.commands.kernels import KINDS, cached
 from kmodlab.commands.tables import show_table
-from kmodlab.debian import archive
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.boards import ResolvedBoard
@@ -76,7 +75,7 @@ def _row(intent: Intent, name: str, cells: int) -> Row:
         id=name,
         release="" if isinstance(found, LabError) else found.release,
         source=_source(found),
-        asked=rfc3339(archive.asked(found)) if isinstance(found, Resolved) else "",
+        asked=rfc3339(found.asked) if isinstance(found, Resolved) and found.asked else "",
         images=cached(found) if isinstance(found, Resolved) else [],
         cells=cells,
         skipped=sum(1 for cell in intent.cells if cell.kernel == name and cell.skip),

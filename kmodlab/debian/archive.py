@@ -25,6 +25,7 @@ from kmodlab.ground.files import write_aside
 from kmodlab.ground.process import LONG, SHORT
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, native_arch
 from kmodlab.results import contract
+from kmodlab.results.contract import rfc3339
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SECURE = tuple(
@@ -57,13 +58,16 @@ class Resolved(BaseModel):
     """Of the Debian packages, the same for image and headers."""
     sources: tuple[str, ...]
     """Lines for sources.list."""
+    asked: datetime | None = None
+    """When the archive said so."""
     stale: bool = False
     """True where the archive could not be asked and an earlier answer is used."""
 
     @property
     def row(self) -> contract.Kernel:
         """The kernel as the results begin with it."""
-        return self.kernel.row.model_copy(update={"release": self.release})
+        asked = rfc3339(self.asked) if self.asked else ""
+        return self.kernel.row.model_copy(update={"release": self.release, "asked": asked})
 
     @property
     def line(self) -> str:
@@ -162,11 +166,6 @@ def remembered(chosen: list[Kernel]) -> dict[str, Resolved]:
     return {name: Resolved.model_validate_json(path.read_text()) for name, path in answers.items() if path.exists()}
 
 
-def asked(resolved: Resolved) -> datetime:
-    """When the archive said so."""
-    return datetime.fromtimestamp(_answer(resolved.kernel, resolved.sources).stat().st_mtime, UTC)
-
-
 def _answer(kernel: Kernel, lines: tuple[str, ...]) -> Path:
     """Where what the archive said of a kernel is kept."""
     config = [kernel.config_path] if kernel.kernel_config else []
@@ -176,6 +175,8 @@ def _answer(kernel: Kernel, lines: tuple[str, ...]) -> Path:
 def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
     answer = _answer(kernel, lines)
     earlier = Resolved.model_validate_json(answer.read_text()) if answer.exists() else None
+    if earlier and not earlier.asked:  # an earlier kmodlab's
+        earlier = earlier.model_copy(update={"asked": datetime.fromtimestamp(answer.stat().st_mtime, UTC)})
     if earlier and not refresh and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
         return earlier
     try:
@@ -188,6 +189,7 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
         if earlier:
             raise LabError(f"{problem} (it had {earlier.version} when it was asked before)") from problem
         raise
+    resolved = resolved.model_copy(update={"asked": datetime.now(UTC)})
     answer.parent.mkdir(exist_ok=True)
     write_aside(answer, resolved.model_dump_json())
     return resolved

@@ -1,18 +1,20 @@
-"""What became of every cell: the contract `results.json` (schema 1)."""
+"""What became of every cell: the contract `results.json` (schema 2; what schema 1 wrote is read, too)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 LOG_CLEAN = "kernel log clean"
 """The name of the check that the kernel's log holds no fault."""
 EXPECTED_FAILURE = "expected failure"
 """The name of the check that an expected failure leaves in its cell."""
+NO_TEST = "no test of its own"
+"""The name of the check of a behaviour stage to which nobody has written a test."""
 
 REASON_CHARACTERS = 500
 
@@ -55,6 +57,8 @@ class Kernel(Model):
     accel: Literal["", "kvm", "tcg", "hardware"] = ""
     host: str = ""
     compiler: str = ""
+    asked: str = ""
+    """When the archive was asked which version it is, RFC 3339; empty where no archive was."""
 
 
 class ModuleInfo(Model):
@@ -65,16 +69,69 @@ class ModuleInfo(Model):
     sha256: str
 
 
+class Mode(Model):
+    """What a run was asked to do, beside its kernels and modules."""
+
+    quick: bool = False
+    """Life cycles only, no behaviour tests."""
+    stress: int = 0
+    """How often each module was loaded beside its tests."""
+    secureboot: bool = False
+    """On machines that refuse what is not signed."""
+    only: list[str] = []
+    """The modules that were asked for; empty for all."""
+
+
+class Revision(Model):
+    """What was run, exactly: two runs of the same revision, mode and kernels can be compared."""
+
+    kmodlab: str = ""
+    """As `git describe` says it of kmodlab itself; empty where it is no git repository."""
+    modules: str = ""
+    """A digest of all files of the modules' folder: the same for the same files."""
+
+
 class Check(Model):
-    """One promise, looked at."""
+    """One promise, looked at. `stage` is the one that it belongs to; schema 1 did not say."""
 
     name: str
     verdict: Verdict
     reason: str = ""
+    stage: Stage | None = None
+
+
+class Finding(Model):
+    """What the kernel's log said, once or several times in the same place; a `notice` is no fault."""
+
+    kind: str = Field(alias="class")
+    """A class of kmodlab/judge/classifier.yml."""
+    severity: Literal["notice", "fault", "fatal"]
+    fingerprint: str
+    """The same for the same class in the same functions, whatever the addresses and mostly the kernel."""
+    headline: str
+    """The line that names the first of them."""
+    meaning: str
+    """What that means, for a person."""
+    count: int = 1
+    where: list[str] = []
+    """Its functions of modules and their lines in C, from the inside out: `chardev_read+0x1f [chardev] is chardev.c:87`."""
+
+
+class Attempt(Model):
+    """A cell as one try left it. Nothing that was seen is replaced by what a later one saw."""
+
+    verdict: Verdict
+    stage: Stage
+    reason: str = ""
+    seconds: float = 0.0
+    findings: list[Finding] = []
 
 
 class Cell(Model):
-    """One module on one kernel. `stage` is where it ended, `log` a path from the run folder, "" for none."""
+    """One module on one kernel. `stage` is where it ended, `log` a path from the run folder, "" for none.
+
+    `findings` are those of the attempt that decided; `attempts` are all of them, in order, and none in what schema 1 wrote.
+    """
 
     kernel: Name
     module: Name
@@ -83,6 +140,8 @@ class Cell(Model):
     reason: str = ""
     seconds: float = 0.0
     checks: list[Check] = []
+    findings: list[Finding] = []
+    attempts: list[Attempt] = []
     log: str = ""
 
     @property
@@ -90,18 +149,41 @@ class Cell(Model):
         """A pass only because the catalog declares the failure that was seen."""
         return self.verdict is Verdict.PASS and any(check.name == EXPECTED_FAILURE for check in self.checks)
 
+    @property
+    def tests(self) -> list[Check]:
+        """The behaviour tests that were run, by name."""
+        return [
+            check
+            for check in self.checks
+            if check.stage is Stage.BEHAVIOUR and check.name != NO_TEST and check.verdict is not Verdict.SKIP
+        ]
+
+    @property
+    def only_loaded(self) -> bool:
+        """A pass of which no behaviour is known: it was loaded and unloaded, and not used."""
+        return self.verdict is Verdict.PASS and not self.tests and any(check.stage is Stage.UNLOAD for check in self.checks)
+
 
 class Results(Model):
     """`results.json`. Dump it with `by_alias=True`."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     run: str
     started: str
     seconds: float
     kmodlab: str
+    mode: Mode | None = None
+    """None where schema 1 did not say."""
+    revision: Revision | None = None
     kernels: list[Kernel]
     modules: list[ModuleInfo]
     cells: list[Cell]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, data: Any) -> Any:
+        """Schema 2 only adds to what schema 1 says."""
+        return {**data, "schema": 2} if isinstance(data, dict) and data.get("schema") == 1 else data
 
     @property
     def count(self) -> Counter[Verdict]:

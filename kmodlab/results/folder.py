@@ -23,6 +23,8 @@ How the stages of a cell join to one verdict, in this order:
 A failure that the catalog expects counts as `pass` when it happened at the declared stage; the cell keeps it
 as a check named "expected failure" with verdict `fail`. A cell that was to fail and passed is a `fail`: the
 declaration is stale.
+
+What a stage records again, in another pass or in a retrial, is another attempt: how the cell stood before is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -43,13 +45,17 @@ from kmodlab.ground.files import make_printable, printable, write_aside
 from kmodlab.results.contract import (
     EXPECTED_FAILURE,
     LOG_CLEAN,
+    Attempt,
     Cell,
     Check,
+    Finding,
     Kernel,
+    Mode,
     Model,
     ModuleInfo,
     Name,
     Results,
+    Revision,
     Stage,
     Verdict,
     one_line,
@@ -58,6 +64,10 @@ from kmodlab.results.contract import (
 from kmodlab.results.junit import junit
 
 KERNEL_LOG = "=kernel"
+MADE = (Stage.BUILD, Stage.SIGN, Stage.DEPLOY)
+"""Stages that make something for all cells of a kernel at once."""
+MOST_PLACES = 10
+"""Of a finding, so many functions are kept."""
 
 
 class Expected(Model):
@@ -85,6 +95,8 @@ class Plan(Model):
     kernels: list[Kernel]
     modules: list[ModuleInfo]
     cells: list[Planned]
+    mode: Mode | None = None
+    revision: Revision | None = None
 
 
 class _Started(Model):
@@ -100,11 +112,18 @@ class _Record(Model):
     reason: str
     seconds: float
     checks: list[Check]
+    findings: list[Finding] = Field(default_factory=list)
     at: datetime
+    attempt: int = 1
 
 
 class _Records(Model):
     stages: dict[Stage, _Record] = Field(default_factory=dict)
+    attempt: int = 1
+    """The number of the newest."""
+    earlier: list[Attempt] = Field(default_factory=list)
+    amended: bool = False
+    """Whether the stages say what was decided of the attempts, and are none themselves."""
 
 
 class _Broken(Model):
@@ -184,9 +203,17 @@ class Run:
         except FileNotFoundError as problem:
             raise LabError(f"run {self.id} has no plan.json: it was stopped before it was planned; start another") from problem
 
-    def plan(self, kernels: Iterable[Kernel], modules: Iterable[ModuleInfo], cells: Iterable[Planned]) -> Plan:
+    def plan(
+        self,
+        kernels: Iterable[Kernel],
+        modules: Iterable[ModuleInfo],
+        cells: Iterable[Planned],
+        *,
+        mode: Mode | None = None,
+        revision: Revision | None = None,
+    ) -> Plan:
         """Write down what this run owes. ValueError for one twice or of no kernel or module here."""
-        plan = Plan(kernels=list(kernels), modules=list(modules), cells=list(cells))
+        plan = Plan(kernels=list(kernels), modules=list(modules), cells=list(cells), mode=mode, revision=revision)
         ids, names = {kernel.id for kernel in plan.kernels}, {module.name for module in plan.modules}
         for (kernel, module), times in Counter((cell.kernel, cell.module) for cell in plan.cells).items():
             if times > 1 or kernel not in ids or module not in names:
@@ -196,8 +223,8 @@ class Run:
         return plan
 
     @cached_property
-    def _owed(self) -> set[tuple[str, str]]:
-        return {(cell.kernel, cell.module) for cell in self.planned.cells}
+    def _owed(self) -> dict[tuple[str, str], Planned]:
+        return {(cell.kernel, cell.module): cell for cell in self.planned.cells}
 
     def note_kernel(self, kernel: str, **facts: str) -> None:
         """Add what has become known of a kernel: `release`, `compiler`, `accel`, `host` or `distribution`."""
@@ -214,16 +241,19 @@ class Run:
         *,
         seconds: float = 0.0,
         checks: Iterable[Check] = (),
+        findings: Iterable[Finding] = (),
         log_text: str = "",
+        amends: bool = False,
     ) -> None:
-        """Write down what a stage found out about a cell, whole: a retry replaces the earlier record.
+        """Write down what a stage found out about a cell, whole. What it recorded before becomes an earlier attempt.
 
         A check that failed outranks the verdict given. `log_text` is added to the cell's log, after that of
-        earlier attempts. ValueError for a cell that was never planned.
+        earlier attempts. `amends`: this is no attempt, but what was decided of them. ValueError for a cell that was never
+        planned.
         """
         if (kernel, module) not in self._owed:
             raise ValueError(f"{module} on {kernel} is not in the plan of run {self.id}")
-        checks = [check.model_copy(update={"reason": one_line(check.reason)}) for check in checks]
+        checks = [check.model_copy(update={"reason": one_line(check.reason), "stage": stage}) for check in checks]
         failed = next((check for check in checks if check.verdict is Verdict.FAIL), None)
         if failed and verdict is not Verdict.FAIL:
             verdict, reason = Verdict.FAIL, f"{failed.name}: {failed.reason}"
@@ -234,11 +264,12 @@ class Run:
             reason="" if verdict is Verdict.PASS else one_line(reason),
             seconds=seconds,
             checks=checks,
+            findings=[_bounded(finding) for finding in findings],
             at=datetime.now(UTC),
         )
         path = self.folder / f"cells/{kernel}/{module}.json"
         earlier = _read_if_there(path, _Records) or _Records()
-        _write(path, _Records(stages={**earlier.stages, stage: record}))
+        _write(path, _recorded(self._owed[kernel, module], earlier, stage, record, amends=amends))
         if log_text:
             self._log(kernel, module, f"== {stage}: {verdict} ({rfc3339(record.at)})\n{log_text.rstrip()}\n\n")
 
@@ -272,19 +303,21 @@ class Run:
         broken = {k.id: _read_if_there(self.folder / f"broken/{k.id}.json", _Broken) for k in plan.kernels}
         stopped = _read_if_there(self.folder / "stopped.json", _Stopped)
         records = {(c.kernel, c.module): self._records(c) for c in plan.cells}
-        moments = [record.at for each in records.values() for record in each.values()]
+        moments = [record.at for each in records.values() for record in each.stages.values()]
         moments += [each.at for each in (*broken.values(), stopped) if each]
         return Results(
             run=self.id,
             started=rfc3339(self._started.started),
             seconds=_seconds(max(((m - self._started.started).total_seconds() for m in moments), default=0.0)),
             kmodlab=self._started.kmodlab,
+            mode=plan.mode,
+            revision=plan.revision,
             kernels=self._kernels(),
             modules=plan.modules,
             cells=[self._cell(c, records[c.kernel, c.module], broken[c.kernel], stopped) for c in plan.cells],
         )
 
-    def _records(self, planned: Planned) -> Mapping[Stage, _Record]:
+    def _records(self, planned: Planned) -> _Records:
         """What the stages recorded of a cell. A file that cannot be read costs no other cell."""
         try:
             found = _read_if_there(self.folder / f"cells/{planned.kernel}/{planned.module}.json", _Records)
@@ -296,24 +329,20 @@ class Run:
                 checks=[],
                 at=self._started.started,
             )
-            return {planned.stages[0]: lost}
-        return found.stages if found else {}
+            return _Records(stages={planned.stages[0]: lost})
+        return found or _Records()
 
-    def _cell(
-        self,
-        planned: Planned,
-        records: Mapping[Stage, _Record],
-        broken: _Broken | None,
-        stopped: _Stopped | None,
-    ) -> Cell:
+    def _cell(self, planned: Planned, found: _Records, broken: _Broken | None, stopped: _Stopped | None) -> Cell:
         log = f"logs/{planned.kernel}/{planned.module}.log"
+        records = found.stages
+        current = _attempt(planned, records)
         cell = Cell(
             kernel=planned.kernel,
             module=planned.module,
-            seconds=_seconds(sum(record.seconds for record in records.values())),
             checks=[check for stage in Stage if stage in records for check in records[stage].checks],
             log=log if (self.folder / log).exists() else "",
-            **_joined(planned, records),
+            attempts=[*found.earlier, *([current] if records and not found.amended else [])],
+            **dict(current),
         )
         if cell.verdict is Verdict.ERROR and cell.stage not in records:
             if broken:
@@ -325,7 +354,7 @@ class Run:
     def verdicts(self, kernel: str) -> dict[str, dict[Stage, Verdict]]:
         """What has been recorded of each planned module of a kernel so far, by name and stage."""
         return {
-            cell.module: {stage: record.verdict for stage, record in self._records(cell).items()}
+            cell.module: {stage: record.verdict for stage, record in self._records(cell).stages.items()}
             for cell in self.planned.cells
             if cell.kernel == kernel
         }
@@ -394,7 +423,40 @@ def _point(link: Path, target: str) -> None:
         raise LabError(f"cannot point {link} to {target}: {problem.strerror}; move what is there out of the way") from problem
 
 
-def _joined(planned: Planned, records: Mapping[Stage, _Record]) -> dict[str, object]:
+def _recorded(planned: Planned, known: _Records, stage: Stage, record: _Record, *, amends: bool) -> _Records:
+    """A cell's records with one more. Whether that begins another attempt depends on what the stage had recorded before."""
+    before = known.stages.get(stage)
+    same = before and (before.verdict, before.reason) == (record.verdict, record.reason)
+    # What is built and signed is built and signed again for others' sake, and who is blocked is told so whenever it is asked.
+    again = before and not (same and (stage in MADE or record.verdict is Verdict.SKIP))
+    number = known.attempt if amends or not before else before.attempt + bool(again)
+    earlier = known.earlier
+    if not known.amended and known.stages and (amends or number > known.attempt):
+        earlier = [*earlier, _attempt(planned, known.stages)]
+    return _Records(
+        stages={**known.stages, stage: record.model_copy(update={"attempt": number})},
+        attempt=max(number, known.attempt),
+        earlier=earlier,
+        amended=amends or (known.amended and number <= known.attempt),
+    )
+
+
+def _attempt(planned: Planned, records: Mapping[Stage, _Record]) -> Attempt:
+    return Attempt(
+        seconds=_seconds(sum(record.seconds for record in records.values())),
+        findings=[finding for stage in Stage if stage in records for finding in records[stage].findings],
+        **_joined(planned, records),
+    )
+
+
+def _bounded(finding: Finding) -> Finding:
+    """A finding as the contract wants it: its words are the kernel's, and may be a module's."""
+    return finding.model_copy(
+        update={"headline": one_line(finding.headline), "where": [one_line(each) for each in finding.where[:MOST_PLACES]]}
+    )
+
+
+def _joined(planned: Planned, records: Mapping[Stage, _Record]) -> dict[str, Any]:
     """Verdict, stage and reason of a cell: the rules at the top of this file."""
     if planned.skip:
         return {"verdict": Verdict.SKIP, "stage": planned.stages[0], "reason": one_line(planned.skip)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from kmodlab.ground.files import tail
-from kmodlab.results.contract import Cell, Results, Verdict
+from kmodlab.results.contract import Cell, Finding, Results, Verdict
 
 JUNIT_LOG_CHARACTERS = 8_000
 """How much of a log's end goes into junit.xml; viewers choke on megabytes."""
@@ -20,9 +20,11 @@ def junit(results: Results, folder: Path) -> bytes:
     for kernel in results.kernels:
         suite = TestSuite(kernel.id)
         suite.timestamp = results.started.removesuffix("Z")
-        for name in ("release", "arch", "distribution", "accel", "host", "compiler"):
+        for name in ("release", "arch", "distribution", "accel", "host", "compiler", "asked"):
             if value := getattr(kernel, name):
                 suite.add_property(name, _xml_text(value))
+        for name, value in _run_properties(results):
+            suite.add_property(name, _xml_text(value))
         suite.add_testcases([_case(cell, folder) for cell in results.cells if cell.kernel == kernel.id])
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
@@ -40,8 +42,28 @@ def _case(cell: Cell, folder: Path) -> TestCase:
     elif cell.verdict is Verdict.SKIP:
         case.result = Skipped(_xml_text(cell.reason))
     lines = [f"{check.verdict}: {check.name} {check.reason}".rstrip() for check in cell.checks]
+    lines += [said for finding in cell.findings for said in _finding(finding)]
+    if len(cell.attempts) > 1:
+        lines += [f"attempt {n}: {each.verdict}: {each.reason}".removesuffix(": ") for n, each in enumerate(cell.attempts, 1)]
     case.system_out = _xml_text("\n".join([*lines, "", log_end(folder, cell, JUNIT_LOG_CHARACTERS)]).strip())
     return case
+
+
+def _finding(finding: Finding) -> list[str]:
+    times = f"{finding.count} times " if finding.count > 1 else ""
+    known = f"[{finding.fingerprint}]"
+    return [f"{times}{finding.severity}: {finding.kind} {known}: {finding.headline}", f"  {finding.meaning}", *finding.where]
+
+
+def _run_properties(results: Results) -> list[tuple[str, str]]:
+    """What the run was, which is the same for every suite."""
+    mode, revision = results.mode, results.revision
+    found: dict[str, str] = {}
+    if mode:
+        found |= {"quick": str(mode.quick), "stress": str(mode.stress), "secureboot": str(mode.secureboot)}
+    if revision:
+        found |= {"revision": revision.kmodlab, "modules": revision.modules}
+    return [(name, value) for name, value in found.items() if value]
 
 
 def log_end(folder: Path, cell: Cell, characters: int) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.guest.shell import Guest
+from kmodlab.judge.classifier import Frame
 from kmodlab.machine.target import Target
 from kmodlab.plan.catalog import Module
 from kmodlab.plan.wiring import SIMULATOR_SOURCES, Wiring
 from kmodlab.results import events
-from kmodlab.results.contract import Check, Stage, Verdict
+from kmodlab.results.contract import Check, Finding, Stage, Verdict
 from kmodlab.results.folder import Run
 from kmodlab.run.deploy import PARTS, deploy
 from kmodlab.run.order import Order
@@ -71,6 +72,10 @@ class Column(ABC):
     @abstractmethod
     def sign(self) -> bool:
         """Sign what was built with the lab's key."""
+
+    def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
+        """The lines of C of functions of a module, `chardev.c:87`, as far as its debug information is here and tells."""
+        return {}
 
     @abstractmethod
     def leave(self) -> None:
@@ -175,10 +180,21 @@ class Column(ABC):
         *,
         seconds: float = 0.0,
         checks: Sequence[Check] = (),
+        findings: Sequence[Finding] = (),
         log_text: str = "",
     ) -> None:
         """Write down what a stage found out of a cell."""
-        self.run.record(self.kernel, module, stage, verdict, reason, seconds=seconds, checks=checks, log_text=log_text)
+        self.run.record(
+            self.kernel,
+            module,
+            stage,
+            verdict,
+            reason,
+            seconds=seconds,
+            checks=checks,
+            findings=findings,
+            log_text=log_text,
+        )
 
     def built(
         self,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from kmodlab.build import build_log, kbuild, trees
+from kmodlab.build.lines import source_lines
 from kmodlab.build.modules import discover
 from kmodlab.build.trees import copied, working_copy
 from kmodlab.debian import roots
@@ -20,6 +23,7 @@ from kmodlab.ground.cache import cache_dir, digest, filled
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import read_regular, write_aside
 from kmodlab.ground.sandbox import Limits
+from kmodlab.judge.classifier import Frame
 from kmodlab.machine.firmware import ordinary
 from kmodlab.machine.runtime import runtime_dir, stop_in
 from kmodlab.machine.secureboot import secure_firmware, secure_kernel, signed_image
@@ -175,6 +179,12 @@ class VmColumn(Column):
         for entry in entries:
             self.record(entry.name, Stage.SIGN, Verdict.PASS)
         return bool(missing)
+
+    def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
+        built = kbuild.cached(self._image("build").name, self.order.sources[module])
+        with suppress(LabError):  # what is known is told without
+            return source_lines(self.root, built.debug, frames, cross=self.resolved.kernel.cross)
+        return {}
 
     def leave(self) -> None:
         stop_in(self._machine)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from kmodlab.build import kbuild
+from kmodlab.build import kbuild, trees
 from kmodlab.build.modules import Explore, Explored, Part, SourceModule, discover
 from kmodlab.build.trees import Tree, copied
 from kmodlab.debian import roots
@@ -24,13 +25,15 @@ from kmodlab.plan.boards import ResolvedBoard, load_boards
 from kmodlab.plan.catalog import Module, load_catalog, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
-from kmodlab.results.contract import ModuleInfo, Stage
+from kmodlab.results.contract import Mode, ModuleInfo, Revision, Stage
 from kmodlab.results.folder import Planned, Run
 from kmodlab.run.lab import FILE, Lab
 from kmodlab.run.order import Order, entries
 from kmodlab.verify.stress import LEAST_LOADS
 
 Found = Resolved | ResolvedBoard | LabError
+GIT_LIMIT = 10
+"""Seconds in which git tells kmodlab's own revision; else the results do without."""
 
 
 class Host(Protocol):
@@ -161,6 +164,8 @@ def plan(
         [host.row for host in intent.hosts],
         [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted],
         intent.cells,
+        mode=Mode(quick=quick, stress=stress, secureboot=secureboot, only=intent.only),
+        revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
     )
     for name, problem in found.items():
         if isinstance(problem, LabError):
@@ -192,6 +197,16 @@ def _known(host: Host, found: Host | LabError) -> Host:
 def fleet(inventory: dict[str, Kernel], *, secureboot: bool, group: str = "fleet") -> list[str]:
     """The kernels of a run for which none are named; with Secure Boot, those whose machines have a UEFI firmware."""
     return [name for name in default_fleet(group=group) if not secureboot or inventory[name].vm_firmware == "ovmf"]
+
+
+def _revision() -> str:
+    """kmodlab's own revision, from git; the modules' folder may be a stranger's, so git is never run there."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--tags", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_LIMIT)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()
 
 
 def _cells(host: Host, modules: list[Module], quick: bool) -> list[Planned]:

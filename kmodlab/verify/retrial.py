@@ -91,11 +91,18 @@ def _did_it(victim: Cell, first: Cell, again: Cell) -> bool:
     """Whether a suspect that is alone does what came to the victim, or harms the machine in another way than it is known to.
 
     A test of its own that fails harms nobody; and a failure that was its own before, with other numbers in its reason, is no
-    news.
+    news. What the kernel says is known by its fingerprint, what the lab says by its first words.
     """
     if again.verdict is not Verdict.FAIL or again.stage is Stage.BEHAVIOUR:
         return False
+    seen, own, now = (_faults(cell) for cell in (victim, first, again))
+    if seen and now:
+        return bool(now & seen) or bool(now - own)
     return _kind(again) == _kind(victim) or _kind(again) != _kind(first)
+
+
+def _faults(cell: Cell) -> set[tuple[str, str]]:
+    return {(each.kind, each.fingerprint) for each in cell.findings if each.severity != "notice"}
 
 
 def _kind(cell: Cell) -> str:
@@ -108,7 +115,8 @@ def _kind(cell: Cell) -> str:
 
 def _keep(run: Run, first: Cell) -> None:
     """A failure that was seen counts, even if it was not seen again."""
-    run.record(first.kernel, first.module, first.stage, Verdict.FAIL, f"{first.reason} (not so again on a fresh machine)")
+    reason = f"{first.reason} (not so again on a fresh machine)"
+    run.record(first.kernel, first.module, first.stage, Verdict.FAIL, reason, findings=first.findings, amends=True)
 
 
 def _cell(run: Run, kernel: str, module: str) -> Cell:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import tail, write_aside
@@ -13,21 +14,25 @@ from kmodlab.guest import kmemleak
 from kmodlab.guest.gpio import listing, open_chip
 from kmodlab.guest.shell import FLOODED, GuestLostError, number
 from kmodlab.judge import taint
-from kmodlab.judge.classifier import Finding, Severity, classify, classify_console
+from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
-from kmodlab.results.contract import LOG_CLEAN, Check, Stage, Verdict
+from kmodlab.results import contract
+from kmodlab.results.contract import LOG_CLEAN, NO_TEST, Check, Stage, Verdict
 from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
-from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, own_needs, soft_needs
+from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs
 from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
 """What a worker decides; build, sign and deploy were decided before."""
 CONSOLE_MOST = 1 << 20
 """Bytes of the console's end that are looked at when a target is lost."""
-NO_TEST = "no test of its own"
-"""The check of a behaviour stage to which nobody has written a test."""
+SEVERITIES: dict[Severity, Literal["notice", "fault", "fatal"]] = {
+    Severity.NOTICE: "notice",
+    Severity.FAULT: "fault",
+    Severity.FATAL: "fatal",
+}
 ALIVE_LIMIT = 8
 """Seconds in which a target that is not lost answers a trivial command."""
 
@@ -43,6 +48,15 @@ class Cell:
     log: list[str] = field(default_factory=list)
     when: str = ""
     """What the reason of a failure begins with, where that would surprise."""
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+    """What the log said in its time, notices included, by class and fingerprint."""
+
+    def keep(self, findings: list[Finding]) -> None:
+        """Add what was found; what is known already is counted."""
+        for each in findings:
+            key = each.kind, each.fingerprint
+            known = self.findings.get(key)
+            self.findings[key] = replace(known, count=known.count + each.count) if known else each
 
     def fail(self, stage: Stage, reason: str, verdict: Verdict = Verdict.FAIL) -> None:
         """Keep the first thing that went wrong; later ones often follow from it."""
@@ -161,6 +175,7 @@ class Worker:
                 reason,
                 seconds=seconds if last else 0.0,
                 checks=cell.checks.get(stage, ()),
+                findings=self._told(cell) if last else (),
                 log_text="\n".join(cell.log) if last else "",
             )
         if self.watch:  # else the target was brought back at its last test, and has not held it since
@@ -168,6 +183,28 @@ class Worker:
         failed = cell.failed is not None or any(c.verdict is Verdict.FAIL for checks in cell.checks.values() for c in checks)
         text = cell.failed[2] if cell.failed else ""
         self.column.tell("verify", "fail" if failed else "done", name, text)
+
+    def _told(self, cell: Cell) -> list[contract.Finding]:
+        """A cell's findings for the results, their functions with the lines of C where the modules' files tell."""
+        return [
+            contract.Finding(
+                kind=each.kind,
+                severity=SEVERITIES[each.severity],
+                fingerprint=each.fingerprint,
+                headline=each.headline,
+                meaning=each.reason,
+                count=each.count,
+                where=self._where(each) if each.severity >= Severity.FAULT else [],
+            )
+            for each in cell.findings.values()
+        ]
+
+    def _where(self, finding: Finding) -> list[str]:
+        places: dict[Frame, str] = {}
+        known = {kernel_name(name): name for name in self.entries}
+        for module in dict.fromkeys(frame.module for frame in finding.frames if frame.module in known):
+            places |= self.column.source_lines(known[module], [frame for frame in finding.frames if frame.module == module])
+        return [f"{frame} is {places[frame]}" if frame in places else str(frame) for frame in finding.frames]
 
     def _read_to_the_end(self, cell: Cell) -> None:
         """What the kernel said since the cell's last test, while it was looked for leaks, say, is the cell's, too."""
@@ -186,7 +223,9 @@ class Worker:
         """Read the log from a mark up to now for a cell, which keeps it, and whether it is clean and whole; the faults in it."""
         records, self.cursor = self.guest.log.window(mark)
         cell.log += lines_of(records)
-        findings = faults_in(records, self.release)
+        found = classify(records, release=self.release)
+        cell.keep(found)
+        findings = [each for each in found if each.severity >= Severity.FAULT]
         cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, self.guest.log.gaps(mark)))
         return findings
 
@@ -340,11 +379,6 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
     return None
 
 
-def faults_in(records: list[Record], release: str) -> list[Finding]:
-    """What the kernel says that is a fault, in the order in which it says it."""
-    return [each for each in classify(records, release=release) if each.severity >= Severity.FAULT]
-
-
 def lines_of(records: list[Record]) -> list[str]:
     """Records as people read them."""
     return [f"[{record.time:12.6f}] {record.text}" for record in records]
@@ -368,7 +402,10 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     state = worker.target.state
     known = worker.guest.log.known(watch.mark)
     console = tail(worker.target.console, CONSOLE_MOST, watch.console)
-    findings = classify(known, release=worker.release) + classify_console(console, release=worker.release)
+    findings = classify(known, release=worker.release)
+    heard = {(each.kind, each.fingerprint) for each in findings}  # the console says it again, and what came too late for the log
+    findings += [each for each in classify_console(console, release=worker.release) if (each.kind, each.fingerprint) not in heard]
+    cell.keep(findings)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += lines_of(known)
     cell.checks.setdefault(Stage.LOG, []).append(log_check(faults, ["the machine was lost"]))

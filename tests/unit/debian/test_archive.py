@@ -128,7 +128,8 @@ def test_an_archive_that_is_not_reached_is_told_from_a_kernel_that_has_left_it(m
         return answer
 
     monkeypatch.setattr(archive, "_ask_archive", ask)
-    assert archive._resolve(kernel, ("deb x",), True) == before
-    assert archive._resolve(kernel, ("deb x",), True) == before.model_copy(update={"stale": True})
+    first = archive._resolve(kernel, ("deb x",), True)
+    assert first.asked and first == before.model_copy(update={"asked": first.asked})
+    assert archive._resolve(kernel, ("deb x",), True) == first.model_copy(update={"stale": True})
     with pytest.raises(LabError, match=r"no such package \(it had 6.12.1-1 when it was asked before\)"):
         archive._resolve(kernel, ("deb x",), True)

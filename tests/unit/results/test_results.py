@@ -5,13 +5,27 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from kmodlab.ground.errors import LabError
-from kmodlab.results.contract import EXPECTED_FAILURE, Cell, Check, Kernel, ModuleInfo, Stage, Verdict, one_line
+from kmodlab.results.contract import (
+    EXPECTED_FAILURE,
+    NO_TEST,
+    Cell,
+    Check,
+    Finding,
+    Kernel,
+    Mode,
+    ModuleInfo,
+    Revision,
+    Stage,
+    Verdict,
+    one_line,
+)
 from kmodlab.results.folder import Expected, Planned, Run, load_results
 
 K = "6.12-x86_64"
@@ -54,8 +68,8 @@ def test_the_file_is_the_contract(tmp_path: Path) -> None:
     run.publish()
 
     found = json.loads((tmp_path / "reports/latest/results.json").read_text())
-    assert set(found) == {"schema", "run", "started", "seconds", "kmodlab", "kernels", "modules", "cells"}
-    assert found["schema"] == 1 and found["run"] == run.id and found["started"].endswith("Z")
+    assert set(found) == {"schema", "run", "started", "seconds", "kmodlab", "mode", "revision", "kernels", "modules", "cells"}
+    assert found["schema"] == 2 and found["run"] == run.id and found["started"].endswith("Z")
     assert found["kernels"] == [
         {
             "id": K,
@@ -65,6 +79,7 @@ def test_the_file_is_the_contract(tmp_path: Path) -> None:
             "accel": "tcg",
             "host": "vm-1",
             "compiler": "gcc-14",
+            "asked": "",
         }
     ]
     assert found["modules"][0] == {"name": "hello-1", "source": "examples/hello-1.c", "sha256": "00"}
@@ -75,7 +90,12 @@ def test_the_file_is_the_contract(tmp_path: Path) -> None:
         "stage": "log",
         "reason": "",
         "seconds": 3.0,
-        "checks": [{"name": "second opener", "verdict": "pass", "reason": ""}],
+        "checks": [{"name": "second opener", "verdict": "pass", "reason": "", "stage": "behaviour"}],
+        "findings": [],
+        "attempts": [
+            {"verdict": "pass", "stage": "log", "reason": "", "seconds": 3.5, "findings": []},
+            {"verdict": "pass", "stage": "log", "reason": "", "seconds": 3.0, "findings": []},
+        ],
         "log": "",
     }
     assert load_results(run.folder).exit_status == 0
@@ -275,7 +295,7 @@ def test_results_of_another_schema_are_refused(tmp_path: Path) -> None:
     run = planned_run(tmp_path)
     run.publish()
     path = run.folder / "results.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
     with pytest.raises(LabError, match="schema"):
         load_results(run.folder)
 
@@ -375,3 +395,111 @@ def test_a_panic_is_never_expected_by_accident(tmp_path: Path, reason: str, log:
         check = Check(name="kernel log clean", verdict=Verdict.FAIL, reason=reason)
         run.record(K, "hello-1", Stage.LOG, Verdict.FAIL, reason, checks=[check])
     assert cell_of(run, "hello-1").verdict is verdict
+
+
+OOPS = Finding.model_validate(
+    {
+        "class": "oops",
+        "severity": "fatal",
+        "fingerprint": "0123456789ab",
+        "headline": "BUG: kernel NULL pointer dereference\n\x1b[2J",
+        "meaning": "a NULL pointer was used",
+        "count": 3,
+        "where": ["chardev_read+0x1f [chardev] is chardev.c:87"],
+    }
+)
+
+
+def test_nothing_that_was_seen_is_replaced_by_what_was_seen_later(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    record_all(run, "hello-1")
+    run.record(K, "hello-1", Stage.LOG, Verdict.FAIL, "oops", findings=[OOPS])
+    record_all(run, "hello-1")
+    cell = cell_of(run, "hello-1")
+    assert (cell.verdict, cell.findings) == (Verdict.PASS, [])
+    assert [(each.verdict, [f.kind for f in each.findings]) for each in cell.attempts] == [
+        (Verdict.PASS, []),
+        (Verdict.FAIL, ["oops"]),
+        (Verdict.PASS, []),
+    ]
+
+
+def test_what_is_decided_of_attempts_is_none_itself(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    record_all(run, "hello-1", log=(Verdict.FAIL, "oops"))
+    record_all(run, "hello-1")
+    run.record(K, "hello-1", Stage.LOG, Verdict.FAIL, "oops (not so again)", amends=True)
+    cell = cell_of(run, "hello-1")
+    assert (cell.verdict, cell.reason) == (Verdict.FAIL, "oops (not so again)")
+    assert [each.verdict for each in cell.attempts] == [Verdict.FAIL, Verdict.PASS]
+    record_all(run, "hello-1")
+    assert [each.verdict for each in cell_of(run, "hello-1").attempts] == [Verdict.FAIL, Verdict.PASS, Verdict.PASS]
+
+
+def test_a_build_for_the_sake_of_others_and_a_block_told_twice_are_no_attempts(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    record_all(run, "hello-1")
+    for stage in (Stage.BUILD, Stage.SIGN, Stage.DEPLOY):
+        run.record(K, "hello-1", stage, Verdict.PASS)
+    for _ in range(3):
+        run.record(K, "chardev", Stage.LOAD, Verdict.SKIP, "needs hello-1, which failed")
+    assert len(cell_of(run, "hello-1").attempts) == len(cell_of(run, "chardev").attempts) == 1
+
+
+def test_a_lab_that_erred_once_is_told(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    run.record(K, "hello-1", Stage.BUILD, Verdict.ERROR, "disk full")
+    record_all(run, "hello-1")
+    assert [each.reason for each in cell_of(run, "hello-1").attempts] == ["disk full", ""]
+
+
+def test_findings_are_in_the_results_and_drive_no_terminal(tmp_path: Path) -> None:
+    run = planned_run(tmp_path)
+    record_all(run, "chardev")
+    run.record(K, "chardev", Stage.LOG, Verdict.FAIL, "oops", findings=[OOPS])
+    run.publish()
+    found = json.loads((run.folder / "results.json").read_text())["cells"][1]["findings"]
+    assert found == [
+        {**OOPS.model_dump(by_alias=True), "headline": "BUG: kernel NULL pointer dereference \N{REPLACEMENT CHARACTER}[2J"}
+    ]
+    text = (run.folder / "junit.xml").read_text()
+    assert "3 times fatal: oops" in text and "chardev_read+0x1f [chardev] is chardev.c:87" in text
+
+
+def test_a_run_says_what_it_was(tmp_path: Path) -> None:
+    run = Run.create(tmp_path)
+    mode, revision = Mode(quick=True, stress=50), Revision(kmodlab="v0.1.0-3-gabc", modules="12ab")
+    run.plan([Kernel(id=K, arch="x86_64")], [], [], mode=mode, revision=revision)
+    results = run.publish()
+    assert (results.mode, results.revision) == (mode, revision)
+    text = (run.folder / "junit.xml").read_text()
+    assert all(f'name="{name}"' in text for name in ("quick", "stress", "revision"))
+
+
+def test_what_schema_1_wrote_is_read(tmp_path: Path) -> None:
+    """Both the file and a folder that was not published yet, as they were at commit 6e9ff60."""
+    folder = tmp_path / "run"
+    shutil.copytree(Path(__file__).parent / "schema1", folder)
+    old = load_results(folder)
+    (folder / "results.json").unlink()
+    made = load_results(folder)
+    for results in (old, made):
+        assert [cell.verdict for cell in results.cells] == ["pass", "fail", "skip", "error"]
+        assert results.mode is None and results.exit_status == 1
+        assert not any(cell.only_loaded for cell in results.cells), "it did not say"
+    assert old.cells[0].attempts == [] and len(made.cells[0].attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "tests", "only_loaded"),
+    [([NO_TEST], 0, True), ([], 0, True), (["test_one[hello-1]", "test_two[hello-1]"], 2, False)],
+)
+def test_a_cell_without_behaviour_tests_is_told_from_one_with_some(
+    tmp_path: Path, names: list[str], tests: int, only_loaded: bool
+) -> None:
+    run = planned_run(tmp_path)
+    record_all(run, "hello-1")
+    run.record(K, "hello-1", Stage.UNLOAD, Verdict.PASS, checks=[Check(name="rmmod", verdict=Verdict.PASS)])
+    run.record(K, "hello-1", Stage.BEHAVIOUR, Verdict.PASS, checks=[Check(name=each, verdict=Verdict.PASS) for each in names])
+    cell = cell_of(run, "hello-1")
+    assert (len(cell.tests), cell.only_loaded) == (tests, only_loaded)

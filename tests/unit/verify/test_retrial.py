@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.contract import Cell, Finding, Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Expected, Planned, Run
 from kmodlab.verify import retrial
 from kmodlab.verify.afterwards import CLOSING_SECONDS
@@ -125,3 +125,37 @@ def test_only_so_many_suspects_are_tried_the_newest_first(tmp_path: Path, monkey
     machine = Machine(tmp_path, {})
     machine.settle()
     assert [name for name, _ in machine.tried] == ["victim", "maker"]
+
+
+def finding(kind: str, fingerprint: str) -> Finding:
+    return Finding(kind=kind, severity="fatal", fingerprint=fingerprint, headline="h", meaning="m")
+
+
+def failed(kind: str = "", fingerprint: str = "") -> Cell:
+    findings = [finding(kind, fingerprint)] if kind else []
+    verdict = FAIL if kind else PASS
+    return Cell(kernel=K, module="m", verdict=verdict, stage=Stage.LOG, reason=f"{kind}: x", findings=findings)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "caught"),
+    [
+        (failed(), failed("oops", "aaa"), True),
+        (failed("oops", "bbb"), failed("oops", "aaa"), True),
+        (failed("oops", "bbb"), failed("oops", "bbb"), False),
+        (failed(), failed("panic", "ccc"), True),
+        (failed(), failed(), False),
+    ],
+    ids=["does it", "does it, and another thing before", "an oops of its own, as before", "does worse", "does nothing"],
+)
+def test_a_suspect_is_known_by_the_fingerprint_of_what_it_does(first: Cell, again: Cell, caught: bool) -> None:
+    assert retrial._did_it(failed("oops", "aaa"), first, again) is caught
+
+
+def test_a_failure_that_is_kept_keeps_its_findings_and_both_attempts(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {})
+    machine.run.record(K, "victim", Stage.LOG, FAIL, "oops: x", findings=[finding("oops", "aaa")])
+    machine.settle()
+    cell = next(each for each in machine.run.collect().cells if each.module == "victim")
+    assert cell.verdict is FAIL and [each.fingerprint for each in cell.findings] == ["aaa"]
+    assert [each.verdict for each in cell.attempts][-2:] == [FAIL, PASS]
