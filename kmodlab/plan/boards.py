@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from kmodlab.ground.cache import REPOSITORY
+from kmodlab.plan.inventory import hosts_in
 from kmodlab.plan.kernels import Arch
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
@@ -97,6 +98,4 @@ class ResolvedBoard(BaseModel):
 
 def load_boards(path: Path = INVENTORY) -> dict[str, Board]:
     """The boards of an inventory by id."""
-    from kmodlab.plan.inventory import hosts_in
-
     return hosts_in(path, Board, ("board_",))

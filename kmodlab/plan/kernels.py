@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodlab.ground.cache import PACKAGE, REPOSITORY
 from kmodlab.ground.errors import LabError
+from kmodlab.plan.inventory import group_in, hosts_in
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
 
@@ -123,15 +124,11 @@ INVENTORY = REPOSITORY / "inventories/matrix/hosts.yml"
 
 def load_inventory(path: Path = INVENTORY) -> dict[str, Kernel]:
     """All kernels of an inventory by id."""
-    from kmodlab.plan.inventory import hosts_in
-
     return hosts_in(path, Kernel, ("kernel_", "vm_"))
 
 
 def default_fleet(path: Path = INVENTORY, group: str = "fleet") -> list[str]:
     """The ids that a run without KERNELS takes: those of a group of the inventory."""
-    from kmodlab.plan.inventory import group_in
-
     return group_in(path, group)
 
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from kmodlab import cli
 from kmodlab.ground.errors import LabError
+from kmodlab.plan import inventory as room
 from kmodlab.plan.boards import load_boards
 from kmodlab.plan.kernels import default_fleet, load_inventory
 
@@ -115,3 +116,15 @@ def test_a_bad_inventory_is_one_line_and_status_2(
     with pytest.raises(LabError, match=expected) as problem:
         load_boards(tmp_path / name)
     assert str(problem.value) in said
+
+
+def test_a_module_of_ansibles_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of a module has a part of Ansible only, and asks another process."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {pi: {board_arch: arm64, board_offers: '{{ [\"spi\"] }}'}}}\n")
+    here = load_boards(inventory)
+    monkeypatch.setattr(room, "_whole_ansible", lambda: False)
+    assert load_boards(inventory) == here
+    inventory.write_text("all: {hosts: {pi: {board_arch: '{{ arch }}'}}}\n")
+    with pytest.raises(LabError, match="host pi: 'arch' is undefined"):
+        load_boards(inventory)
