@@ -15,7 +15,7 @@ on = $(filter-out 0 no off false,$(1))
 modules := $(or $(MODULES),examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit integration molecule nightly lock bench report clean distclean
+.PHONY: help setup matrix test lint unit integration molecule nightly lock generated bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -58,6 +58,10 @@ lock:  ## make requirements.lock of requirements.txt and what a checkout needs b
 	UV_DEFAULT_INDEX="$$(.cache/lock/bin/pip config get global.index-url 2>/dev/null)" \
 	SSL_CERT_FILE="$$(.cache/lock/bin/pip config get global.cert 2>/dev/null)" .cache/lock/bin/uv pip compile --quiet --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock --group dev requirements.txt
+
+generated: setup  ## what is made of the code and kept: the JSON Schemas and the manual page
+	@for name in boards catalog kernels results; do $(run)kmodlab schema $$name >kmodlab/schemas/$$name.json; done
+	@$(run)kmodlab manual >docs/kmodlab.1
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves
 	$(run)kmodlab bench --kernels "$(KERNELS)" --modules "$(modules)"

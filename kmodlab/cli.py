@@ -12,9 +12,12 @@ from rich.console import Console
 
 from kmodlab import __version__
 from kmodlab.build import kbuild, lint_c
+from kmodlab.commands.completion import show_completion
 from kmodlab.commands.group import Commands
 from kmodlab.commands.kernels import show_kernels
+from kmodlab.commands.manual import show_manual
 from kmodlab.commands.options import JSON, KERNELS, MODULES, modules_asked, run_options
+from kmodlab.commands.schema import show_schema
 from kmodlab.commands.summary import show_summary, summary
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import terminated_is_interrupted
@@ -39,7 +42,8 @@ def main() -> None:
     keys.hide_passphrase()
 
 
-main.add_command(show_kernels)
+for _command in (show_kernels, show_schema, show_completion, show_manual):
+    main.add_command(_command)
 
 
 @main.command()

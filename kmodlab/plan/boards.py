@@ -30,7 +30,7 @@ INVENTORY = REPOSITORY / "inventories/boards/hosts.yml"
 class Board(BaseModel):
     """One board of the inventory; the fields' meanings stand at the top of this file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     id: str
     board_arch: Arch
@@ -69,7 +69,7 @@ class Board(BaseModel):
 class ResolvedBoard(BaseModel):
     """A board and what runs on it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     board: Board
     inventory: Path

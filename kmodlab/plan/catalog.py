@@ -89,7 +89,7 @@ TargetPath = Annotated[str, StringConstraints(pattern=r"^/")]
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class _Lines(_Entry):

@@ -24,7 +24,7 @@ GNU = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm
 class Kernel(BaseModel):
     """One kernel of the inventory. The fields' meanings stand at the top of inventories/matrix/hosts.yml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     id: str
     kernel_line: str = Field(pattern=r"^\d+\.\d+$")

@@ -31,7 +31,7 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@+-]+$")]
 class Wires(BaseModel):
     """The lines that a jumper wire leads to, each from the line of that role."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     button_up: Line
     button_down: Line
@@ -41,7 +41,7 @@ class Wires(BaseModel):
 class Wiring(BaseModel):
     """One host's wiring; the fields' meanings stand at the top of this file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     provider: Provider
     chip: Label
