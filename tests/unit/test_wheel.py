@@ -32,6 +32,7 @@ def test_every_file_that_the_lab_needs_is_in_it(wheel: Path) -> None:
         held = set(archive.namelist())
     assert {"ansible_collections/kmodlab/lab/playbooks/matrix.yml", "kmodlab/debian/debug.config"} <= wanted
     assert not wanted - held
+    assert any(name.endswith(".data/data/share/man/man1/kmodlab.1") for name in held)
 
 
 def test_nothing_of_the_checkout_is_in_it_that_would_be_installed_beside_it(wheel: Path) -> None:

@@ -53,7 +53,7 @@ def test_roff_has_nothing_to_say_against_it() -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_shell_gets_its_own_words(shell: str) -> None:
-    command = [Path(sys.executable).parent / "kmodlab", "completion", shell]
+    command = [str(Path(sys.executable).parent / "kmodlab"), "completion", shell]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"_KMODLAB_COMPLETE={shell}_complete" in answer.stdout
 
