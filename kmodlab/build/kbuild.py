@@ -322,7 +322,9 @@ def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "") -
     if content and not content.startswith(ELF):
         content, reason = b"", f"{name}.ko, which the Makefile made, is no ELF file"
     if not content and re.search("No space left on device", log) and shutil.disk_usage(tempfile.gettempdir()).free < FULL:
-        raise LabError(f"module {name} cannot be built: no space left on device; free some, or set TMPDIR and XDG_CACHE_HOME")
+        raise LabError(
+            f"module {name} cannot be built: no space left on device", hint="free some, or set TMPDIR and XDG_CACHE_HOME"
+        )
     built = Built(
         ok=bool(content),
         reason="" if content else reason or failure_reason(log, name),

@@ -77,7 +77,7 @@ def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]
         answer = sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limits=kbuild.BUILDING)
     found = complaints(answer.log, folder)
     if "  CHECK   " not in answer.log:
-        raise LabError(f"kernel {resolved.kernel.id}: kbuild did not run sparse; report this as a bug of kmodlab")
+        raise LabError(f"kernel {resolved.kernel.id}: kbuild did not run sparse", hint="report this as a bug of kmodlab")
     if answer.status and not found:
         found = [f"{folder.relative_to(REPOSITORY)}: {build_log.failure_reason(answer.log, folder.name)}"]
     if not found:

@@ -107,13 +107,13 @@ def _places(asked: str | Path) -> list[Path]:
         if REMOTE.match(word):
             raise LabError(f"MODULES: {word} is on the network, where nothing is fetched from: clone it, and name its folder")
         if not place.exists():
-            raise LabError(f"MODULES: {word} is no folder, and no file; name what holds modules and their Makefile")
+            raise LabError(f"MODULES: {word} is no folder, and no file", hint="name what holds modules and their Makefile")
         if place.is_dir() and (place / "HEAD").is_file() and (place / "objects").is_dir():
             raise LabError(f"MODULES: {word} is a repository without its files: clone it, and name the clone's folder")
         if not place.is_dir() and place.suffix not in SOURCES:
             raise LabError(f"MODULES: {word} is no folder, and no source in {', '.join(SOURCES)}")
     if not words:
-        raise LabError("MODULES: names nothing; name a folder that holds modules and their Makefile")
+        raise LabError("MODULES: names nothing", hint="name a folder that holds modules and their Makefile")
     return list(dict.fromkeys(Path(word).resolve() for word in words))
 
 

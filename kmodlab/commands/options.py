@@ -30,8 +30,8 @@ def modules_asked(named: str) -> str | Path:
     if (named == EXAMPLES and not (here / EXAMPLES).is_dir()) or (not named and here == REPOSITORY):
         return REPOSITORY / EXAMPLES
     if not named and not (here / rules_file(here)).is_file():
-        mend = f"name a folder with --modules, or `--modules {EXAMPLES}` for kmodlab's own"
-        raise LabError(f"MODULES: no Makefile in {here}; {mend}")
+        hint = f"name a folder with --modules, or `--modules {EXAMPLES}` for kmodlab's own"
+        raise LabError(f"MODULES: no Makefile in {here}", hint=hint)
     return named or here
 
 

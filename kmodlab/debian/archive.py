@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from kmodlab.ground.cache import cache_dir, digest, locked
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
+from kmodlab.ground.packages import install
 from kmodlab.ground.process import LONG, SHORT
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, native_arch
 from kmodlab.results import contract
@@ -123,7 +124,7 @@ def _mmdebstrap_mirror() -> str:
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
     found = re.search(r"^deb (?:\[.*?\] )?(\S+) \S+ main", answer.stderr, re.MULTILINE)
     if not found:
-        raise LabError("cannot tell which Debian mirror to use; set KMODLAB_MIRROR to its address")
+        raise LabError("cannot tell which Debian mirror to use", hint="set KMODLAB_MIRROR to its address")
     return found[1]
 
 
@@ -187,7 +188,8 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
         raise
     except LabError as problem:
         if earlier:
-            raise LabError(f"{problem} (it had {earlier.version} when it was asked before)") from problem
+            was = f"it had {earlier.version} when it was asked before"
+            raise LabError(f"{problem.what} ({was})", hint=problem.hint) from problem
         raise
     resolved = resolved.model_copy(update={"asked": datetime.now(UTC)})
     answer.parent.mkdir(exist_ok=True)
@@ -210,8 +212,8 @@ def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
                 return Resolved(kernel=kernel, release=release, version=version, sources=lines)
     suites = " ".join(kernel.kernel_suites)
     raise LabError(
-        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}; "
-        f"mend its entry in inventories/matrix/hosts.yml"
+        f"kernel {kernel.id}: no {image} {kernel.kernel_line}.* with its headers in {suites}",
+        hint="mend its entry in inventories/matrix/hosts.yml",
     )
 
 
@@ -252,8 +254,8 @@ def _newest_source(kernel: Kernel, packages: list[Packages], lines: tuple[str, .
     versions = [each["Version"] for each in packages if each["Version"].startswith(f"{kernel.kernel_line}.")]
     if not versions:
         raise LabError(
-            f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}; "
-            f"mend its entry in inventories/matrix/hosts.yml"
+            f"kernel {kernel.id}: no {kernel.kernel_source} {kernel.kernel_line}.* in {' '.join(kernel.kernel_suites)}",
+            hint="mend its entry in inventories/matrix/hosts.yml",
         )
     upstream = versions[0].rpartition("-")[0]
     return Resolved(
@@ -301,9 +303,7 @@ class _Apt:
 
     def update(self, kernel: Kernel) -> None:
         if not KEYRING.exists():
-            raise LabError(
-                f"{KEYRING} is missing: install debian-archive-keyring; packages are never taken without their signature"
-            )
+            raise LabError(f"{KEYRING} is missing, without which no package is taken", hint=install(["debian-archive-keyring"]))
         with locked(
             f"apt-{self.folder.name}", wait=UPDATE_LIMIT, busy=f"kernel {kernel.id}: another kmodlab is asking the archive"
         ):
@@ -311,7 +311,7 @@ class _Apt:
         if answer.returncode:
             problems = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or [answer.stderr.strip()]
             raise UnreachableError(
-                f"kernel {kernel.id}: the archive cannot be read: {problems[0]}; check the network, or set KMODLAB_MIRROR"
+                f"kernel {kernel.id}: the archive cannot be read: {problems[0]}", hint="check the network, or set KMODLAB_MIRROR"
             )
 
     def show(self, package: str) -> list[Packages]:
@@ -329,5 +329,5 @@ class _Apt:
             answer = self._run(*command, cwd=folder)
         if answer.returncode:
             errors = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["no word"]
-            raise LabError(f"packages cannot be downloaded: {errors[0]}; run again with REFRESH=1, or check the network")
+            raise LabError(f"packages cannot be downloaded: {errors[0]}", hint="run again with REFRESH=1, or check the network")
         return sorted(folder.glob("*.deb"))

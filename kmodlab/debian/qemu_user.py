@@ -32,7 +32,7 @@ def ensure(arch: str) -> None:
         command = ["sudo", "-n", sys.executable, "-m", "kmodlab.debian.qemu_user", arch]
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SHORT)
     if not runs(arch):
-        raise LabError(f"this machine cannot run programs of {arch}; {install(['qemu-user-static'])}")
+        raise LabError(f"this machine cannot run programs of {arch}", hint=install(["qemu-user-static"]))
 
 
 def runs(arch: str) -> bool:
@@ -40,7 +40,7 @@ def runs(arch: str) -> bool:
     try:
         return subprocess.run(["arch-test", arch], capture_output=True, check=False, timeout=SHORT).returncode == 0
     except FileNotFoundError as problem:
-        raise LabError(f"arch-test is missing; {install(['arch-test'])}") from problem
+        raise LabError("arch-test is missing", hint=install(["arch-test"])) from problem
 
 
 def _register(arch: str) -> None:

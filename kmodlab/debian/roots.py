@@ -253,7 +253,7 @@ def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
         raise LabError("making images needs root, and there is no sudo: run make as root once") from problem
     if answer.returncode:
         said = answer.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise LabError(f"making images needs root: `sudo -n` says: {said[0]}; allow it, or run make as root once")
+        raise LabError(f"making images needs root: `sudo -n` says: {said[0]}", hint="allow it, or run make as root once")
 
 
 def main() -> None:
@@ -404,7 +404,7 @@ def _vmlinuz(root: Path, release: str) -> Path:
     for path in (root / "boot" / f"vmlinuz-{release}", root / "usr/lib/modules" / release / "vmlinuz"):
         if path.exists():
             return path
-    raise LabError(f"kernel {release}: its packages hold no vmlinuz; report this as a bug of kmodlab")
+    raise LabError(f"kernel {release}: its packages hold no vmlinuz", hint="report this as a bug of kmodlab")
 
 
 def _run(command: list[str], *, what: str = "", log: Path | None = None) -> None:

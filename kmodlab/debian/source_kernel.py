@@ -59,8 +59,8 @@ def _build(resolved: Resolved, root: Path, folder: Path, work: Path) -> None:
     config = read_regular(work / "source/.config", sandbox.MIB).decode()
     if lost := lost_lines(kernel.config_path.read_text(), config):
         raise LabError(
-            f"{kernel.config_path}: {', '.join(lost)}: overruled by the rules of {resolved.source_package}; "
-            "add what each depends on, or take it out"
+            f"{kernel.config_path}: {', '.join(lost)}: overruled by the rules of {resolved.source_package}",
+            hint="add what each depends on, or take it out",
         )
     # -d: its build dependencies are what the root holds.
     names = f"LOCALVERSION=-{kernel.kernel_package} KDEB_PKGVERSION={resolved.version}"

@@ -34,7 +34,7 @@ def cache_dir() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise LabError(
-            f"cannot make the cache folder {folder}: {problem.strerror}; set XDG_CACHE_HOME to a place you may write"
+            f"cannot make the cache folder {folder}: {problem.strerror}", hint="set XDG_CACHE_HOME to a place you may write"
         ) from problem
     return folder
 

@@ -112,7 +112,7 @@ def no_space(work: str) -> Iterator[None]:
     except OSError as problem:
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise LabError(f"cannot {work}: {problem.strerror}; free some space or set XDG_CACHE_HOME") from problem
+        raise LabError(f"cannot {work}: {problem.strerror}", hint="free some space or set XDG_CACHE_HOME") from problem
 
 
 def write_aside(path: Path, content: str | bytes) -> None:

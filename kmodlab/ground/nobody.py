@@ -24,5 +24,7 @@ def program(name: str, package: str) -> str:
     """The path of a program that a stranger is held by. LabError where it is missing."""
     found = shutil.which(name)
     if not found:
-        raise LabError(f"{name} is missing: install the package {package}; other people's code is never run without it")
+        raise LabError(
+            f"{name} is missing, without which other people's code is never run", hint=f"install the package {package}"
+        )
     return found

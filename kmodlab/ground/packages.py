@@ -39,7 +39,7 @@ def need_packages() -> None:
     absent = missing(ALWAYS)
     if absent:
         found = ", ".join(Path(ALWAYS[package]).name for package in absent)
-        raise LabError(f"{found} not found; {install([*absent, *missing(SOMETIMES)])}")
+        raise LabError(f"{found} not found", hint=install([*absent, *missing(SOMETIMES)]))
 
 
 def missing(packages: dict[str, str]) -> list[str]:

@@ -46,7 +46,7 @@ def program() -> bytes:
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as problem:
-        raise LabError(f"{LIBRARY} is missing; {install(['libseccomp2'])}") from problem
+        raise LabError(f"{LIBRARY} is missing", hint=install(["libseccomp2"])) from problem
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     context = ctypes.c_void_p(library.seccomp_init(ALLOW))
@@ -65,7 +65,7 @@ def program() -> bytes:
     file = os.memfd_create("seccomp")
     try:
         if library.seccomp_export_bpf(context, file):
-            raise LabError(f"{LIBRARY} cannot compile the sandbox's filter; report this as a bug of kmodlab")
+            raise LabError(f"{LIBRARY} cannot compile the sandbox's filter", hint="report this as a bug of kmodlab")
         return os.pread(file, os.fstat(file).st_size, 0)
     finally:
         os.close(file)

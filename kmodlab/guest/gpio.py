@@ -338,7 +338,7 @@ def base_address(label: str) -> int:
     """The address in the label of a chip that the device tree names: 0x9030000 for "9030000.pl061"."""
     found = re.fullmatch(r"([0-9a-f]+)\..+", label)
     if not found:
-        raise LabError(f'GPIO chip "{label}": chips of QEMU are named ADDRESS.NAME, as in 9030000.pl061; mend the wiring')
+        raise LabError(f'GPIO chip "{label}": chips of QEMU are named ADDRESS.NAME, as in 9030000.pl061', hint="mend the wiring")
     return int(found[1], 16)
 
 
@@ -356,7 +356,9 @@ def find_device(machine: Machine, address: int) -> tuple[str, Registers]:
                 (base,) = machine.qmp(("qom-get", {"path": f"{path}/{kind}[0]", "property": "addr"}))
                 if base == address:
                     return path, REGISTERS[kind]
-    raise LabError(f"QEMU's machine has no GPIO chip at {address:#x} (it knows {', '.join(REGISTERS)}); mend the wiring's chip")
+    raise LabError(
+        f"QEMU's machine has no GPIO chip at {address:#x} (it knows {', '.join(REGISTERS)})", hint="mend the wiring's chip"
+    )
 
 
 class Jumper(Chip):
@@ -370,7 +372,8 @@ class Jumper(Chip):
         wires, chip = self.wiring.wires, self.wiring.wires_chip or self.chip
         if wires is None:
             raise LabError(
-                f"{self.guest.name}: its wiring names no wires; say which line each of {', '.join(self.lines)} is looped to"
+                f"{self.guest.name}: its wiring names no wires",
+                hint=f"say which line each of {', '.join(self.lines)} is looped to",
             )
         order = {"chip": self.chip, "lines": self.lines, "wires_chip": chip, "wires": wires.model_dump()}
         self._agent = agent(self.guest, "drive", json.dumps(order))
@@ -490,5 +493,5 @@ def open_chip(wiring: Wiring, guest: Guest, machine: Machine | None) -> Chip:
     if wiring.provider == "jumper":
         return EmulatedJumper(wiring, guest, machine) if machine else Jumper(wiring, guest)
     if machine is None:
-        raise LabError(f"{guest.name}: GPIO provider qemu is for emulated machines; a board takes jumper wires")
+        raise LabError(f"{guest.name}: GPIO provider qemu is for emulated machines", hint="a board takes jumper wires")
     return QemuChip(wiring, guest, machine)

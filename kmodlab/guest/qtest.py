@@ -35,7 +35,7 @@ class Qtest:
         except OSError as problem:
             self._socket.close()
             raise LabError(
-                f"QEMU's qtest socket {path} cannot be used: {problem.strerror}; is the VM running, and with -qtest?"
+                f"QEMU's qtest socket {path} cannot be used: {problem.strerror}", hint="is the VM running, and with -qtest?"
             ) from problem
         self._socket.settimeout(None)
         self._answers: Queue[str] = Queue()

@@ -126,7 +126,7 @@ class BoardTarget:
                 guest.sh(LIKE_A_VM)
             except (GuestLostError, AssertionError) as problem:
                 raise LabError(
-                    f"board {self.board.id}: no root on it: {str(problem).splitlines()[0]}; see docs/boards.md"
+                    f"board {self.board.id}: no root on it: {str(problem).splitlines()[0]}", hint="see docs/boards.md"
                 ) from problem
         if self.release not in ("", release):
             raise LabError(f"board {self.board.id} runs {release} now, not {self.release}: start another run")
@@ -170,7 +170,9 @@ class BoardTarget:
         if state := self._state(answer):
             return state
         if not self.place:
-            raise LabError(f"board {self.board.id} ({self.board.host}) does not answer: {self._said(answer)}; see docs/boards.md")
+            raise LabError(
+                f"board {self.board.id} ({self.board.host}) does not answer: {self._said(answer)}", hint="see docs/boards.md"
+            )
         self.place.cycle_power()
         return self._await_boot("it was power-cycled", "")
 
@@ -182,7 +184,9 @@ class BoardTarget:
             if (state := self.state) and state.boot != before:
                 return state
             time.sleep(1)  # nothing tells when a board's network is up
-        raise LabError(f"board {self.board.id} did not come back within {limit:.0f} s after {event}; its console: {self.console}")
+        raise LabError(
+            f"board {self.board.id} did not come back within {limit:.0f} s after {event}", hint=f"its console: {self.console}"
+        )
 
     def _as_root(self, script: str) -> str:
         return self.guest().command_line(script)

@@ -88,7 +88,9 @@ class Person:
                 self.seen += len(content)
                 return shown
             if self.vm.state is None:
-                raise LabError(f"VM {self.vm.kernel.id} ended before it showed {pattern!r}; its console is {self.vm.console}")
+                raise LabError(
+                    f"VM {self.vm.kernel.id} ended before it showed {pattern!r}", hint=f"its console is {self.vm.console}"
+                )
             time.sleep(0.1)
         raise LabError(f"VM {self.vm.kernel.id} did not show {pattern!r} within {SCREEN_LIMIT:.0f} s; it showed {shown[-300:]!r}")
 

@@ -101,7 +101,7 @@ class Firmware:
         try:
             answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SHORT)
         except FileNotFoundError as problem:
-            raise LabError(f"{TOOL} is missing: it comes with virt-firmware; install kmodlab anew") from problem
+            raise LabError(f"{TOOL} is missing: it comes with virt-firmware", hint="install kmodlab anew") from problem
         if answer.returncode:
             raise LabError(f"virt-fw-vars cannot enrol: {(answer.stderr.strip().splitlines() or ['no word'])[-1]}")
 

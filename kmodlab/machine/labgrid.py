@@ -77,5 +77,5 @@ def _client() -> str:
     found = shutil.which(CLIENT, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if not found:
         mend = "run `make setup`, or `pip install 'kmodlab[labgrid]'`"
-        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid; {mend}")
+        raise LabError(f"{CLIENT} not found: a board with a board_place needs labgrid", hint=mend)
     return found

@@ -78,7 +78,7 @@ def qemu_path(qemu: str, whose: str) -> str:
     found = shutil.which(qemu)
     if not found:
         package = "qemu-system-x86" if qemu == "qemu-system-x86_64" else "qemu-system-arm"
-        raise LabError(f"kernel {whose}: no {qemu} on this machine; {install([package])}, or leave the kernel out")
+        raise LabError(f"kernel {whose}: no {qemu} on this machine", hint=f"{install([package])}, or leave the kernel out")
     return found
 
 
@@ -89,6 +89,6 @@ def qemu_version(qemu: str) -> str:
         answer = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as problem:
         raise LabError(
-            f"{qemu} does not run on this machine; install it (Debian: qemu-system), or leave its kernels out"
+            f"{qemu} does not run on this machine", hint="install it (Debian: qemu-system), or leave its kernels out"
         ) from problem
     return answer.stdout.splitlines()[0]

@@ -47,9 +47,9 @@ def runtime_dir() -> Path:
             folder.mkdir(mode=0o700)
         found = folder.lstat()
     except OSError as problem:
-        raise LabError(f"cannot make {folder}: {problem.strerror}; set XDG_RUNTIME_DIR to a folder of yours") from problem
+        raise LabError(f"cannot make {folder}: {problem.strerror}", hint="set XDG_RUNTIME_DIR to a folder of yours") from problem
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise LabError(f"{folder} is not a folder of yours alone; remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+        raise LabError(f"{folder} is not a folder of yours alone", hint="remove it, or set XDG_RUNTIME_DIR to a folder of yours")
     return folder
 
 

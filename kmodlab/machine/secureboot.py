@@ -57,7 +57,9 @@ def secure_kernel(kernel: Kernel) -> Kernel:
     """The same kernel on a machine with Secure Boot. Raises LabError where that cannot be."""
     platform = PLATFORMS.get(kernel.kernel_arch)
     if not platform:
-        raise LabError(f"kernel {kernel.id}: Secure Boot is for {', '.join(PLATFORMS)} kernels only; leave it out of KERNELS")
+        raise LabError(
+            f"kernel {kernel.id}: Secure Boot is for {', '.join(PLATFORMS)} kernels only", hint="leave it out of KERNELS"
+        )
     platform.build.need()
     machine = {"vm_machine": f"{kernel.vm_machine}{platform.machine}", "vm_cpus": platform.cpus or kernel.vm_cpus}
     return kernel.model_copy(update=machine)

@@ -200,9 +200,9 @@ class Vm:
         try:
             return asyncio.run(asyncio.wait_for(session(), SAVE_LIMIT + QMP_LIMIT))
         except TimeoutError as problem:
-            raise LabError(f"VM {self.kernel.id}: QEMU does not answer; its console is {self.console}") from problem
+            raise LabError(f"VM {self.kernel.id}: QEMU does not answer", hint=f"its console is {self.console}") from problem
         except (QMPError, EOFError, OSError) as problem:
-            raise LabError(f"VM {self.kernel.id}: QMP: {problem}; its console is {self.console}") from problem
+            raise LabError(f"VM {self.kernel.id}: QMP: {problem}", hint=f"its console is {self.console}") from problem
 
     def _arguments(self, named: Callable[[Path], str] = str) -> list[str]:
         """QEMU's arguments that are the same for a boot and for a restore; with paths as they are, part of the snapshot's key."""
@@ -345,7 +345,7 @@ class Vm:
         def answers() -> bool:
             nonlocal seconds
             if self.state is None:
-                raise LabError(f"VM {self.kernel.id} ended while it came up; its console is {self.console}")
+                raise LabError(f"VM {self.kernel.id} ended while it came up", hint=f"its console is {self.console}")
             started = time.monotonic()
             try:
                 if self._ssh(*options, "-o", f"ConnectTimeout={seconds}", self.kernel.id, "true", limit=limit).status == 0:

@@ -50,7 +50,7 @@ def read(path: Path, wanted: Sequence[str]) -> Told:
 
 def _opened(path: Path) -> tuple[InventoryManager, DataLoader]:
     if not path.exists():
-        raise LabError(f"{path}: No such file or directory; the inventory should be there")
+        raise LabError(f"{path}: No such file or directory", hint="the inventory should be there")
     loader = DataLoader()
     loader.set_basedir(str(path if path.is_dir() else path.parent))
     settings.INVENTORY_ANY_UNPARSED_IS_FAILED = True

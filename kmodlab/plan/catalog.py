@@ -219,7 +219,7 @@ class Catalog(_Entry):
         for name in self.modules:
             if name not in built:
                 hint = _near(name, built)
-                raise LabError(f"{folder / FILE}: modules.{name}: no Makefile builds it{hint}; add it to obj-m")
+                raise LabError(f"{folder / FILE}: modules.{name}: no Makefile builds it{hint}", hint="add it to obj-m")
         undeclared = (_undeclared(name, folder) for name in built if name not in self.modules)
         return _needs_first([*self.modules.values(), *undeclared])
 
@@ -235,7 +235,7 @@ def with_needs(chosen: Iterable[str], modules: Iterable[Module]) -> list[Module]
     while names:
         name = names.pop()
         if name not in known:
-            raise LabError(f"ONLY: no module '{name}'{_near(name, known)}; there are: {' '.join(known)}")
+            raise LabError(f"ONLY: no module '{name}'{_near(name, known)}", hint=f"there are: {' '.join(known)}")
         if name not in wanted:
             wanted.add(name)
             names.extend(known[name].needs)
@@ -263,7 +263,7 @@ def load_catalog(folder: Path, origin: Path | None = None) -> Catalog:
     `origin` is what a person calls the folder, where that is a copy.
     """
     if not folder.is_dir():
-        raise LabError(f"{folder} is no folder; MODULES names a folder of kernel modules with a Makefile")
+        raise LabError(f"{folder} is no folder", hint="MODULES names a folder of kernel modules with a Makefile")
     path = (origin or folder) / FILE
     if not (folder / FILE).exists():
         return Catalog(schema_version=1)
@@ -302,10 +302,10 @@ def _parsed(path: Path, text: str) -> object:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except RecursionError as problem:
-        raise LabError(f"{path}: not valid YAML: nested too deeply; write it flat") from problem
+        raise LabError(f"{path}: not valid YAML: nested too deeply", hint="write it flat") from problem
     except yaml.MarkedYAMLError as problem:
         line = f"line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
-        raise LabError(f"{path}: {line}not valid YAML: {problem.problem}; mend that line") from problem
+        raise LabError(f"{path}: {line}not valid YAML: {problem.problem}", hint="mend that line") from problem
     except yaml.YAMLError as problem:
         raise LabError(f"{path}: not valid YAML: {one_line(str(problem))}") from problem
 
@@ -365,8 +365,8 @@ def _check_files(path: Path, folder: Path, modules: dict[str, Module]) -> None:
             for file in files:
                 if not (folder / file).is_file():
                     raise LabError(
-                        f"{path}: modules.{module.name}.{key}: there is no file {path.parent / file}; "
-                        f"name the files from the catalog's folder"
+                        f"{path}: modules.{module.name}.{key}: there is no file {path.parent / file}",
+                        hint="name the files from the catalog's folder",
                     )
 
 
@@ -375,14 +375,14 @@ def _check_needs(path: Path, modules: dict[str, Module]) -> None:
         for need in module.needs:
             if need not in modules:
                 raise LabError(
-                    f"{path}: modules.{module.name}.needs: no module '{need}'{_near(need, modules)}; "
-                    f"name one of this catalog (an in-tree module belongs in kernel_modules)"
+                    f"{path}: modules.{module.name}.needs: no module '{need}'{_near(need, modules)}",
+                    hint="name one of this catalog (an in-tree module belongs in kernel_modules)",
                 )
     try:
         TopologicalSorter({name: module.needs for name, module in modules.items()}).prepare()
     except CycleError as problem:
         cycle = problem.args[1][::-1]
-        raise LabError(f"{path}: modules.{cycle[0]}.needs: {' needs '.join(cycle)}; break the circle") from problem
+        raise LabError(f"{path}: modules.{cycle[0]}.needs: {' needs '.join(cycle)}", hint="break the circle") from problem
 
 
 def _needs_first(modules: list[Module]) -> list[Module]:

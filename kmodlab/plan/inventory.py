@@ -40,7 +40,7 @@ def group_in(path: Path, group: str) -> list[str]:
     """The hosts of one group, and of those in it. LabError where there is no such group, and for a bad file."""
     _, groups = _told(path)
     if group not in groups:
-        raise LabError(f"{path}: no group '{group}'; it has: {' '.join(groups)}")
+        raise LabError(f"{path}: no group '{group}'", hint=f"it has: {' '.join(groups)}")
     return groups[group]
 
 

@@ -162,4 +162,4 @@ def _find(name: str, kernels: dict[str, Kernel], boards: list[str]) -> Kernel:
     if near:
         raise LabError(f"KERNELS: '{name}' could be {' or '.join(k.id for k in near)}: say which")
     also = f", and no such board; there are: {' '.join(boards)}" if boards else ""
-    raise LabError(f"KERNELS: no kernel '{name}' in inventories/matrix/hosts.yml; it has: {known}{also}")
+    raise LabError(f"KERNELS: no kernel '{name}' in inventories/matrix/hosts.yml", hint=f"it has: {known}{also}")

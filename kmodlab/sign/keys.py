@@ -178,7 +178,7 @@ def _private_folder(folder: Path) -> None:
         folder.chmod(0o700)
     except OSError as problem:
         raise LabError(
-            f"cannot make the key folder {folder}: {problem.strerror}; set XDG_CONFIG_HOME to another place"
+            f"cannot make the key folder {folder}: {problem.strerror}", hint="set XDG_CONFIG_HOME to another place"
         ) from problem
 
 
@@ -188,7 +188,7 @@ def _only_maker(folder: Path) -> Iterator[None]:
         with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=LOCK_SECONDS):
             yield
     except Timeout as problem:
-        raise LabError(f"another kmodlab is making the key in {folder}; try again") from problem
+        raise LabError(f"another kmodlab is making the key in {folder}", hint="try again") from problem
 
 
 def _own_key(

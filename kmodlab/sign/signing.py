@@ -75,7 +75,8 @@ def attach(modules: Sequence[Path], folder: Path, certificate: Path) -> list[Pat
     if waiting:
         names = ", ".join(sorted(module.name for module in waiting))
         raise LabError(
-            f"{names} in {folder} must be signed where the key is: `sign-file -d sha256 KEY CERTIFICATE NAME.ko`; then come back"
+            f"{names} in {folder} must be signed where the key is",
+            hint="run `sign-file -d sha256 KEY CERTIFICATE NAME.ko` there, then come back",
         )
     _put({module: content for module, content in signed.items() if content is not None}, certificate)
     return wanting
@@ -150,7 +151,7 @@ def _unsigned(module: Path) -> bytes:
     try:
         return signature.stripped(content)
     except signature.SignatureError as problem:
-        raise LabError(f"module {module}: {problem}; build it again") from problem
+        raise LabError(f"module {module}: {problem}", hint="build it again") from problem
 
 
 def _content(module: Path) -> bytes:
@@ -166,7 +167,9 @@ def _kernel_settings(root: Path, release: str) -> dict[str, str]:
     try:
         found = dict(re.findall(r'^(CONFIG_\w+)="?(.*?)"?$', path.read_text(), re.MULTILINE))
     except OSError as problem:
-        raise LabError(f"kernel {release} cannot be signed for: {path}: {problem.strerror}; install its headers") from problem
+        raise LabError(
+            f"kernel {release} cannot be signed for: {path}: {problem.strerror}", hint="install its headers"
+        ) from problem
     if "CONFIG_MODULE_SIG_HASH" not in found:
         raise LabError(f"kernel {release} cannot be signed for: it knows no module signatures (CONFIG_MODULE_SIG is off)")
     return found
@@ -186,7 +189,9 @@ def _headers(root: Path, release: str) -> Path:
     try:
         target = link.readlink()
     except OSError as problem:
-        raise LabError(f"kernel {release} cannot be signed for: {link}: {problem.strerror}; install its headers") from problem
+        raise LabError(
+            f"kernel {release} cannot be signed for: {link}: {problem.strerror}", hint="install its headers"
+        ) from problem
     return root / target.relative_to("/") if target.is_absolute() else link.parent.resolve() / target
 
 

@@ -12,7 +12,7 @@ import pytest
 from kmodlab.cli import main
 from kmodlab.commands.completion import SHELLS
 from kmodlab.commands.manual import manual
-from kmodlab.commands.options import modules_folder
+from kmodlab.commands.options import modules_asked
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 
@@ -72,13 +72,13 @@ def test_who_completes_a_line_where_nothing_is_known_is_told_nothing(tmp_path: P
 
 def test_the_modules_that_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    assert modules_folder("") == modules_folder("examples") == REPOSITORY / "examples"
+    assert modules_asked("") == modules_asked("examples") == REPOSITORY / "examples"
     monkeypatch.chdir(tmp_path)
-    assert modules_folder("examples") == REPOSITORY / "examples"
-    assert modules_folder("elsewhere") == tmp_path / "elsewhere"
+    assert modules_asked("examples") == REPOSITORY / "examples"
+    assert modules_asked("elsewhere") == "elsewhere"
     with pytest.raises(LabError, match=r"no Makefile in .*--modules"):
-        modules_folder("")
+        modules_asked("")
     (tmp_path / "Kbuild").write_text("obj-m := one.o\n")
-    assert modules_folder("") == tmp_path
+    assert modules_asked("") == tmp_path
     (tmp_path / "examples").mkdir()
-    assert modules_folder("examples") == tmp_path / "examples"
+    assert modules_asked("examples") == "examples"

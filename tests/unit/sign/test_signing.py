@@ -249,7 +249,7 @@ def test_what_lacks_its_signature_is_handed_out_to_be_signed_and_nothing_is_half
     one, two = modules
     fault(elsewhere / "two.ko.p7s", two)
     before = two.read_bytes()
-    with pytest.raises(LabError, match=r"two\.ko in .*elsewhere must be signed where the key is: `sign-file -d") as problem:
+    with pytest.raises(LabError, match=r"two\.ko in .*elsewhere must be signed where the key is; run `sign-file -d") as problem:
         signing.attach(modules, elsewhere, key.certificate)
     assert "one.ko" not in str(problem.value)
     assert (elsewhere / "two.ko").read_bytes() == signature.stripped(before)
