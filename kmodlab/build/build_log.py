@@ -21,13 +21,22 @@ FAILED = re.compile(
     re.MULTILINE,
 )
 """How kbuild names what it could not make: make's own word, modpost's (two forms), objtool's."""
-UNDEFINED = re.compile(r'^ERROR: modpost: "\S+" \[\S+\] undefined!$', re.MULTILINE)
+UNDEFINED = re.compile(r'^ERROR: modpost: "(\S+)" \[\S+\] undefined!$', re.MULTILINE)
 """A symbol that the kernel has not: another module of the tree may have it."""
+LACKS = re.compile(rf"{UNDEFINED.pattern}|Module\.symvers: No such file or directory$", re.MULTILINE)
+"""That, or the list of such symbols of a folder that is not built yet."""
 STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(\S+?)\.(?:o|ko|mod|mod\.c|mod\.o)$", re.MULTILINE)
 """kbuild's line for a step: `  CC [M]  /mnt/hello-1.o`."""
 IN_THE_KERNEL = re.compile(r"Entering directory '(?:/usr/src/|/usr/lib/|/lib/modules/)")
 """make's line where it begins to read the kernel's own rules."""
-ERRORS = (f"^{sandbox.KILLED}", r"\berror(\[E\d+\])?:", r"^ERROR:", r": (command )?not found$", r"\*\*\*")
+ERRORS = (
+    f"^{sandbox.KILLED}",
+    r"\berror(\[E\d+\])?:",
+    r"^ERROR:",
+    r": (command )?not found$",
+    r": No such file or directory$",
+    r"\*\*\*",
+)
 """What tells why a build failed, the best first."""
 
 

@@ -14,15 +14,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from kmodlab.build import dkms
-from kmodlab.build.build_log import ERRORS, UNDEFINED, failed_modules, failure_reason, reached_kbuild, split_log, warnings, word
-from kmodlab.build.make import Bench, Target, bench
+from kmodlab.build.build_log import (
+    ERRORS,
+    LACKS,
+    UNDEFINED,
+    failed_modules,
+    failure_reason,
+    reached_kbuild,
+    split_log,
+    warnings,
+    word,
+)
+from kmodlab.build.make import SYMBOLS, Bench, Target, bench
 from kmodlab.build.modules import Explored, Part, SourceModule, module_of
 from kmodlab.ground import sandbox
 from kmodlab.ground.cache import cache_dir, digest, filled
@@ -37,8 +47,10 @@ LARGEST = 256 << 20
 FULL = 64 << 20
 """Bytes: a disk with less is full. A sandbox's own /tmp may be, too, and anybody can print that a disk is."""
 ELF = b"\x7fELF"
-RECIPE = "4"
+RECIPE = "5"
 """To be raised when the code below makes something else of the same sources in the same root."""
+EXPORT = re.compile(r"^0x\w+\t(\S+)", re.MULTILINE)
+"""A line of kbuild's list of what modules export."""
 MOST_ALONE = 16
 """Modules of a tree that more than its own rules decide are built alone, so many at most: each may cost a build of all of it."""
 MOST_MODULES = 1000
@@ -113,21 +125,65 @@ def build(
     """
     modules = list(modules)
     kernel = Target(root, release, cross, limits)
-    results = {module.name: cached(root_key, module) for module in modules}
+    results: dict[str, BuildResult] = {}
+    waiting, symbols = modules, dict[Part, str]()
+    while waiting:
+        later = _build_parts(kernel, root_key, waiting, symbols, results, done)
+        more = _exported(results[module.name] for module in modules if module not in later)
+        lacking = {name for module in later for name in UNDEFINED.findall(results[module.name].log)}
+        listed = set(EXPORT.findall("".join(more.values())))
+        if more == symbols or (lacking and not lacking & listed):
+            for module in later:
+                done(results[module.name])
+            return results
+        waiting, symbols = later, more
+    return results
+
+
+def _build_parts(
+    kernel: Target,
+    root_key: str,
+    modules: list[SourceModule],
+    symbols: dict[Part, str],
+    results: dict[str, BuildResult],
+    done: Callable[[BuildResult], None],
+) -> list[SourceModule]:
+    """Build modules by their parts, with what other parts export; those that lack something which a part may yet export."""
+    key = digest(root_key, *symbols.values()) if symbols else root_key
+    results |= {module.name: cached(key, module) for module in modules}
+    several = len({module.part for module in modules}) > 1 or bool(symbols)
+    later: list[SourceModule] = []
+
+    def decide(module: SourceModule) -> None:
+        result = results[module.name]
+        if several and not result.built.ok and LACKS.search(result.log):
+            later.append(module)
+        else:
+            done(result)
+
+    def store(module: SourceModule, ko: Path | None, log: str, left_out: str = "", exports: str = "") -> None:
+        _store(results[module.name], ko, log, left_out, exports)
+        decide(module)
+
     missing = [module for module in modules if not _decided(results[module.name])]
     for module in modules:
         if module not in missing:
-            done(results[module.name])
-
-    def store(module: SourceModule, ko: Path | None, log: str, left_out: str = "") -> None:
-        _store(results[module.name], ko, log, left_out)
-        done(results[module.name])
-
+            decide(module)
     for part in dict.fromkeys(module.part for module in missing):
         batch = [module for module in missing if module.part == part]
         good = [module for module in modules if module.part == part and module not in batch and results[module.name].built.ok]
-        _build_part(kernel, part, batch, good, store)
-    return results
+        _build_part(replace(kernel, symbols=symbols), part, batch, good, store)
+    return later
+
+
+def _exported(results: Iterable[BuildResult]) -> dict[Part, str]:
+    """What the modules that were built export, by their parts."""
+    found: dict[Part, str] = {}
+    for result in results:
+        listed = result.folder / SYMBOLS
+        if listed.exists():
+            found[result.module.part] = found.get(result.module.part, "") + listed.read_text()
+    return found
 
 
 def explore(
@@ -152,7 +208,7 @@ def explore(
             asked = named or asked
         with bench(kernel, part) as work:
             joint = _rounds(work, list(asked))
-            made = work.products()
+            made, exports = work.products(), work.symbols()
             if len(made) > MOST_MODULES:
                 raise LabError(f"MODULES: {part.folder} makes more than {MOST_MODULES} modules")
             modules = [module for module in asked if module.path in made or module in joint.broken or part.dkms]
@@ -164,7 +220,7 @@ def explore(
             work.strip(made.values())
             for module in modules:
                 if module.path in made or word(logs[module.path]):
-                    _store(cached(root_key, module), made.get(module.path), logs[module.path])
+                    _store(cached(root_key, module), made.get(module.path), logs[module.path], exports=exports)
         found = _Known(modules=modules, clean=joint.clean, word=word(joint.log))
         if joint.last.overrun:
             return Explored(found.modules, found.clean, found.word)
@@ -240,21 +296,20 @@ def _rounds(work: Bench, wanted: list[SourceModule], only: Sequence[SourceModule
 def _build_part(kernel: Target, part: Part, batch: list[SourceModule], good: list[SourceModule], store: Store) -> None:
     """Build the modules of a part that are not decided, beside those that are: `good`."""
     alone: list[SourceModule] = batch
-    way = ""
     if len(batch) > 1 or not part.plain:
         with bench(kernel, part) as work:
             joint = _rounds(work, batch, batch if part.plain else ())
-            way, made = joint.way, work.products()
+            made, exports = work.products(), work.symbols()
             logs = split_log(joint.log, batch)
             done = [module for module in batch if module.path in made]
             work.strip(made[module.path] for module in done)
             for module in done:
-                store(module, made[module.path], logs[module.path])
+                store(module, made[module.path], logs[module.path], exports=exports)
             alone = [module for module in batch if module not in done]
             if not part.plain:
                 alone = _told(joint, alone, logs, bool(made), store)
         good = [*good, *done]
-    _alone(kernel, way, alone, good, store)
+    _alone(kernel, alone, good, store)
 
 
 def _told(joint: _Joint, rest: list[SourceModule], logs: dict[str, str], any_made: bool, store: Store) -> list[SourceModule]:
@@ -276,7 +331,7 @@ def _told(joint: _Joint, rest: list[SourceModule], logs: dict[str, str], any_mad
     return unknown[:MOST_ALONE]
 
 
-def _alone(kernel: Target, way: str, modules: list[SourceModule], good: list[SourceModule], store: Store) -> None:
+def _alone(kernel: Target, modules: list[SourceModule], good: list[SourceModule], store: Store) -> None:
     """Build each module by itself, and those that lack another's symbols once more beside all that could be built: `good`, and
     whichever come to that.
     """
@@ -308,11 +363,12 @@ def _one(kernel: Target, beside: list[SourceModule], store: Store, module: Sourc
         ko = work.products().get(module.path)
         if ko:
             work.strip([ko])
-            store(module, ko, split_log(joint.log, [*beside, module])[module.path] if beside else joint.log)
+            log = split_log(joint.log, [*beside, module])[module.path] if beside else joint.log
+            store(module, ko, log, exports=work.symbols())
         return None if ko else joint.log
 
 
-def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "") -> None:
+def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "", exports: str = "") -> None:
     name = result.module.name
     content, reason = b"", left_out
     try:
@@ -336,5 +392,10 @@ def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "") -
             (folder / result.ko.name).write_bytes(content)
             with suppress(LabError):  # what is known of the module is known without
                 (folder / result.debug.name).write_bytes(read_regular(ko.with_name(f"{ko.name}.debug"), LARGEST))
+            own = [
+                line for line in exports.splitlines() if result.module.file in [Path(word).name for word in line.split("\t")[2:3]]
+            ]
+            if own:
+                (folder / SYMBOLS).write_text("".join(f"{line}\n" for line in own))
         (folder / "build.log").write_text(log)
         (folder / "built.json").write_text(built.model_dump_json())

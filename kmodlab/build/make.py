@@ -10,16 +10,16 @@ called is make told how many jobs it may run: many a Makefile breaks with more t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodlab.build import dkms
 from kmodlab.build.modules import Part, SourceModule
 from kmodlab.build.trees import working_copy
 from kmodlab.ground import sandbox
-from kmodlab.ground.files import regular_files, scratch
+from kmodlab.ground.files import read_regular, regular_files, scratch
 from kmodlab.ground.sandbox import Answer, Limits
 
 TREE_NAMES = (
@@ -88,6 +88,11 @@ obj-m := \\$(filter-out \\$(call kmodlab-here,\\$(KMODLAB_WITHOUT)),\\$(obj-m))
 EOF
 : >"$place/.kmodlab"
 """
+SYMBOLS = "Module.symvers"
+"""kbuild's list of what modules export."""
+MOST_LISTS = 100
+LARGEST_LIST = 1 << 22
+"""Bytes of one."""
 SCRIPT = """\
 cd "$1" && export PWD || exit
 count=$2
@@ -108,6 +113,8 @@ class Target:
     release: str
     cross: str
     limits: Limits
+    symbols: Mapping[Part, str] = field(default_factory=dict)
+    """What other parts of the tree export, as kbuild lists it."""
 
     @property
     def kdir(self) -> str:
@@ -157,6 +164,9 @@ class Bench:
         across = [f"ARCH={arch}", f"CROSS_COMPILE={target.cross}"] if target.cross else []
         names = [*(f"{name}={target.kdir}" for name in TREE_NAMES), *(f"{name}={target.release}" for name in RELEASE_NAMES)]
         environment = [*(f"{name}={value}" for name, value in wanted.items()), *across]
+        if target.symbols:
+            self._tool(SYMBOLS, "".join(target.symbols.values()))
+            environment.append(f"KBUILD_EXTRA_SYMBOLS={TOOLS / SYMBOLS}")
         if way == "dkms":
             self._tool("dkms-build", dkms.BUILD)
             command = ["dkms-build", "build", target.release, arch or machine, str(jobs)]
@@ -197,6 +207,11 @@ class Bench:
         originals = {path.name for path in made}
         return {str(path.relative_to(top).with_suffix("")): path for path in found if path in made or path.name not in originals}
 
+    def symbols(self) -> str:
+        """What the modules that were made export, as kbuild lists it."""
+        found = regular_files(self._work, SYMBOLS)[:MOST_LISTS]
+        return "".join(read_regular(path, LARGEST_LIST).decode(errors="replace") for path in found)
+
     def strip(self, products: Iterable[Path]) -> None:
         """Take out of modules what only a debugger reads, as `make modules_install` does.
 
@@ -211,7 +226,10 @@ class Bench:
 
 @contextmanager
 def bench(target: Target, part: Part) -> Iterator[Bench]:
-    """A copy of a part to build in."""
+    """A copy of a part to build in. What other parts export is listed where a build of theirs would have left it, too."""
     with working_copy(part.root) as work, scratch("tools") as tools:
         tools.chmod(0o755)
+        for other, text in target.symbols.items():
+            if other.folder.is_relative_to(part.root):
+                (work / other.folder.relative_to(part.root) / SYMBOLS).write_text(text)
         yield Bench(target, part, work, tools)
