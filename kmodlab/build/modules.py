@@ -294,8 +294,8 @@ def _distinct(tree: Tree, modules: list[SourceModule]) -> list[SourceModule]:
             place = (module.folder / module.path).parent.relative_to(tree.folder)
             name = ".".join(filter(None, (*(_fit(word) for word in place.parts), name)))[-100:].lstrip("._+-")
         names[name] = names.get(name, 0) + 1
-        if names[name] > 1:
-            name = f"{name[:95]}+{names[name]}"
+        if names[name] > 1:  # what is after the last dot is what the kernel knows
+            name = f"{name.removesuffix(f'.{module.name}')}+{names[name]}.{module.name}"
         found.append(module if name == module.name else module.model_copy(update={"name": name}))
     return found
 

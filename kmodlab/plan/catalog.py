@@ -163,6 +163,12 @@ class Module(_Entry):
     """Why a stress test must load it on one processor only, where it must."""
     expect: list[Expectation] = []
 
+    @field_validator("parameters")
+    @classmethod
+    def _typed(cls, value: str) -> str:
+        shlex.split(value)  # its ValueError says what is not closed
+        return value
+
     @field_validator("source", mode="before")
     @classmethod
     def _one_source(cls, value: object) -> object:

@@ -17,7 +17,7 @@ from kmodlab.guest import shell as target
 from kmodlab.guest.shell import GuestLostError, Result
 from kmodlab.judge.kernel_log import KERNEL
 from kmodlab.results.contract import Check, Stage, Verdict
-from kmodlab.verify.module import ModuleUnderTest, StageError, State, kernel_name, modinfo, state_of
+from kmodlab.verify.module import ModuleUnderTest, StageError, State, kernel_name, modinfo, state_of, typed
 
 UNLOADED = "rmmod"
 """The check that a module could be unloaded."""
@@ -64,7 +64,7 @@ class LifeCycle:
         module = self.module
         needs = " ".join(kernel_name(need.name) for need in reversed(module.needs))
         script = f"""{module.prepare()}
-insmod {module.ko} {module.entry.parameters} 2>&1 || exit 93
+insmod {module.ko} {typed(module.entry.parameters)} 2>&1 || exit 93
 {WAIT_FOR_USERS.format(name=module.kname)}
 rmmod {module.kname} 2>&1 || exit 94
 for name in {needs}; do rmmod $name; done
@@ -87,7 +87,7 @@ exit 0"""
         before = state_of(module.guest.look())
         script = f"""{module.prepare_needs()}
 echo "== insmod"
-insmod {module.ko} {module.entry.parameters} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
+insmod {module.ko} {typed(module.entry.parameters)} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] || echo "missing $path"; done
 echo "== sysfs"
 for file in initstate taint version srcversion; do

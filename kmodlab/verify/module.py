@@ -104,12 +104,12 @@ class ModuleUnderTest:
 
     def prepare_needs(self) -> str:
         """Shell commands that load the modules of the catalog that it needs, as far as they are not loaded."""
-        return "\n".join(_insmod(kernel_name(need.name), f"{_ko(need.name)} {need.parameters}") for need in self.needs)
+        return "\n".join(_insmod(kernel_name(need.name), f"{_ko(need.name)} {typed(need.parameters)}") for need in self.needs)
 
     def load(self, *parameters: str, check: bool = True) -> Result:
         """Load it, after what it needs, with parameters as one would type them."""
         self.gone = None
-        script = f"{self.prepare()}\nexec insmod {self.ko} {' '.join(parameters)}"
+        script = f"{self.prepare()}\nexec insmod {self.ko} {typed(' '.join(parameters))}"
         return self.guest.sh(script, check=check, timeout=self.entry.limit)
 
     def unload(self, check: bool = True) -> Result:
@@ -154,8 +154,16 @@ def _told(folder: Path) -> dict[str, dict[str, str]]:
 
 def own_needs(ko: Path, own: Iterable[str]) -> list[str]:
     """Those of the lab's `own` modules whose symbols a module's file uses, as its `depends` says."""
+    near: dict[str, str] = {}
+    for name in own:  # of several of one name, that of the nearest folder
+        if name != ko.stem and _shared(name, ko.stem) >= _shared(near.get(kernel_name(name), ""), ko.stem):
+            near[kernel_name(name)] = name
     depends = {kernel_name(name) for name in modinfo(ko).get("depends", "").split(",")}
-    return [name for name in own if kernel_name(name) in depends]
+    return [name for name in near.values() if kernel_name(name) in depends]
+
+
+def _shared(name: str, other: str) -> int:
+    return next((number for number, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), min(len(name), len(other)))
 
 
 def soft_needs(ko: Path) -> list[str]:
@@ -190,7 +198,25 @@ def _loaded(kname: str) -> str:
 
 
 def kernel_name(name: str) -> str:
-    return name.replace("-", "_")
+    """As the kernel calls a module: hello_1 for the cell hello-1, and for alice.hello-1, which has its folder's name in front."""
+    return name.rpartition(".")[2].replace("-", "_")
+
+
+def kernel_words(parameters: str) -> list[str]:
+    """Parameters as typed after `insmod NAME.ko`, each as the kernel reads it: a value with blanks is quoted for it.
+
+    insmod puts its arguments one after the other; whether it quotes them depends on its version, and a quoted one is left alone.
+    """
+    words = (word.partition("=") for word in shlex.split(parameters))
+    return [
+        f'{name}{sign}"{value}"' if re.search(r"\s", value) and '"' not in value else f"{name}{sign}{value}"
+        for name, sign, value in words
+    ]
+
+
+def typed(parameters: str) -> str:
+    """The same as a shell is given them."""
+    return shlex.join(kernel_words(parameters))
 
 
 def _ko(name: str) -> str:

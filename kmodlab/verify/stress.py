@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kmodlab.guest.shell import AGENTS, GuestLostError
 from kmodlab.results.contract import Check, Stage, Verdict
-from kmodlab.verify.module import ModuleUnderTest, StageError
+from kmodlab.verify.module import ModuleUnderTest, StageError, kernel_words
 
 BATCHES = 10
 """So often memory is measured. The first batch only warms caches up."""
@@ -66,7 +66,7 @@ class Stress:
         job = {
             "path": module.ko,
             "name": module.kname,
-            "parameters": module.entry.parameters,
+            "parameters": " ".join(kernel_words(module.entry.parameters)),
             "loads": loads,
             "cpus": self.cpus,
         }

@@ -86,7 +86,7 @@ def test_modules_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> 
         "carol-x.hello": "carol@x|hello",
     }
     twins = {f"{who}/Makefile": "obj-m := twin.o\n" for who in ("a-b", "a b")}
-    assert sorted(paths(put(tmp_path / "two", twins), Building({}))) == ["a-b.twin", "a-b.twin+2"]
+    assert sorted(paths(put(tmp_path / "two", twins), Building({}))) == ["a-b+2.twin", "a-b.twin"]
 
 
 def test_a_part_sees_the_whole_tree_only_where_it_looks_beyond_its_folder(tmp_path: Path) -> None:
