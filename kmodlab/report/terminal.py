@@ -13,9 +13,12 @@ from rich.text import Text
 
 from kmodlab.ground.files import write_aside
 from kmodlab.report.page import page
-from kmodlab.report.remarks import MARKS, outcome, remarks, short_names, totals
+from kmodlab.report.remarks import MARKS, notices, outcome, remarks, retried, short_names, totals
 from kmodlab.results.contract import Results
 from kmodlab.results.folder import load_results
+
+MOST_MEANINGS = 3
+"""Of a cell's reports, so many are explained below its reason; the page has all."""
 
 
 def show(run_dir: Path, console: Console) -> Results:
@@ -30,6 +33,12 @@ def show(run_dir: Path, console: Console) -> Results:
     for remark in remarks(results):
         log = f"  [{run_dir / remark.first.log}]" if remark.first.log else ""
         _print(console, f"{_glyph(remark.outcome, console)} {remark.line}{log}", MARKS[remark.outcome].style)
+        for meaning in remark.meanings[:MOST_MEANINGS]:
+            _print(console, f"    {meaning}", "")
+    for line in retried(results):
+        _print(console, line, "")
+    if notes := notices(results):
+        _print(console, f"notices in the kernels' logs, which are no faults: {len(notes)}; the page has them", "dim")
     _print(console, totals(results), "bold")
     folder = run_dir.resolve()
     write_aside(folder / "index.html", page(results, folder))
@@ -83,7 +92,7 @@ def _side_by_side(headings: dict[str, str], width: int) -> Iterator[list[str]]:
         yield group
 
 
-MARKDOWN_MARKS = {"pass": "✅", "xfail": "☑️", "fail": "❌", "error": "⚠️", "skip": "⏭️"}
+MARKDOWN_MARKS = {"pass": "✅", "loads": "✔️", "xfail": "☑️", "fail": "❌", "error": "⚠️", "skip": "⏭️"}
 
 
 def markdown(results: Results) -> str:

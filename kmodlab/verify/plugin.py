@@ -16,7 +16,7 @@ from kmodlab.guest.gpio import Chip, open_chip
 from kmodlab.guest.shell import Guest, number
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
-from kmodlab.verify import retrial
+from kmodlab.verify import retrial, words
 from kmodlab.verify.afterwards import Afterwards, closing
 from kmodlab.verify.life_cycle import LifeCycle
 from kmodlab.verify.module import ModuleUnderTest, StageError
@@ -90,7 +90,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.excinfo and not report.skipped:
         cell = worker.begin(_name(item))
         cell.log.append(f"--- {item.name} ({call.when})\n{report.longreprtext}")
-        _judge(worker, cell, item, call.excinfo.value)
+        _judge(cell, item, call.excinfo)
     return report  # type: ignore[return-value]
 
 
@@ -107,14 +107,17 @@ def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport) -> None:
         cell.checks.setdefault(Stage.BEHAVIOUR, []).append(Check(name=item.name, verdict=verdict, reason=reason))
 
 
-def _judge(worker: Worker, cell: Cell, item: pytest.Item, problem: BaseException) -> None:
-    reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+def _judge(cell: Cell, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    problem, stage = excinfo.value, _stage(item)
     if isinstance(problem, StageError):
         cell.fail(problem.stage, problem.reason)
     elif isinstance(problem, LabError):
-        cell.fail(Stage.LOAD, reason, Verdict.ERROR)
+        cell.fail(Stage.LOAD, str(problem).partition("\n")[0], Verdict.ERROR)
     else:
-        cell.fail(_stage(item), f"{item.name}: {reason}")
+        reason = words.failure(item.name, excinfo)
+        cell.fail(stage, reason)
+        if stage is Stage.BEHAVIOUR:
+            cell.checks.setdefault(stage, []).append(Check(name=item.name, verdict=Verdict.FAIL, reason=reason))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -11,9 +11,20 @@ import pytest
 from rich.console import Console
 
 from kmodlab.ground.errors import LabError
-from kmodlab.report.remarks import duration, remarks
+from kmodlab.report.remarks import duration, in_words, remarks
 from kmodlab.report.terminal import markdown, show
-from kmodlab.results.contract import Kernel, ModuleInfo, Results, Stage, Verdict
+from kmodlab.results.contract import (
+    NO_TEST,
+    Check,
+    Finding,
+    Kernel,
+    Mode,
+    ModuleInfo,
+    Results,
+    Revision,
+    Stage,
+    Verdict,
+)
 from kmodlab.results.folder import Expected, Planned, Run
 
 REASON = "log: <b>BUG</b> | [bold]page[/bold] fault"
@@ -119,6 +130,74 @@ def test_remarks_join_what_is_the_same_only(tmp_path: Path) -> None:
     ]
 
 
+K = "6.12-x86_64"
+
+
+def used_run(tmp_path: Path) -> Run:
+    """`used` has two tests, `lonely` none; `faulty` oopsed; `victim` was tried again and passed; `noisy` has a notice."""
+    names = ("used", "lonely", "faulty", "victim", "noisy")
+    run = Run.create(tmp_path)
+    run.plan(
+        [Kernel(id=K, arch="x86_64", asked="2026-11-27T10:00:00Z")],
+        [ModuleInfo(name=name, source="", sha256="") for name in names],
+        [Planned(kernel=K, module=name, stages=[Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG]) for name in names],
+        mode=Mode(quick=False, stress=50),
+        revision=Revision(kmodlab="v0.1.0-5-gabc", modules="12ab"),
+    )
+    words = {"kind": "oops", "severity": "fatal", "headline": "BUG: <i>NULL</i>", "meaning": "a NULL pointer was used"}
+    oops = Finding.model_validate({**words, "fingerprint": "a", "count": 3, "where": ["f+0xc [faulty] is faulty.c:9"]})
+    notice = Finding(kind="hogged", severity="notice", fingerprint="b", headline="hogged CPU", meaning="it ran for long")
+    run.record(K, "victim", Stage.LOG, Verdict.FAIL, "oops: BUG: <i>NULL</i>", findings=[oops])
+    for name in names:
+        tests = ["test_it_reads[used]", "test_it_writes[used]"] if name == "used" else [NO_TEST]
+        checks = [Check(name=each, verdict=Verdict.PASS) for each in tests]
+        run.record(K, name, Stage.BEHAVIOUR, Verdict.PASS, checks=checks)
+        run.record(K, name, Stage.UNLOAD, Verdict.PASS, checks=[Check(name="rmmod", verdict=Verdict.PASS)])
+        findings = {"faulty": [oops], "noisy": [notice]}.get(name, [])
+        verdict = Verdict.FAIL if name == "faulty" else Verdict.PASS
+        run.record(K, name, Stage.LOG, verdict, "oops: BUG: <i>NULL</i>", findings=findings)
+    return run
+
+
+def test_a_cell_that_was_only_loaded_does_not_look_like_one_that_was_used(tmp_path: Path) -> None:
+    text, _ = shown(used_run(tmp_path))
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line and not line.startswith(" ")}
+    assert rows["used"] == ["✔"] and rows["lonely"] == ["✓"]
+    assert "4 passed (3 of them loaded and unloaded only), 1 failed: 5 cells" in text
+
+
+def test_the_terminal_says_what_a_report_means_and_what_was_tried_again(tmp_path: Path) -> None:
+    text, _ = shown(used_run(tmp_path))
+    assert "    a NULL pointer was used: f+0xc [faulty] is faulty.c:9 (3 times)" in text
+    assert "victim on 6.12 was tried 2 times: failed at log: oops: BUG: <i>NULL</i>; then passed" in text
+    assert "no faults: 1; the page" in text
+
+
+def test_the_page_shows_findings_attempts_notices_and_tests(tmp_path: Path) -> None:
+    run = used_run(tmp_path)
+    shown(run)
+    page = _Page()
+    page.feed((run.folder / "index.html").read_text())
+    assert "i" not in page.tags
+    for words in (
+        "BUG: <i>NULL</i>",
+        "f+0xc [faulty] is faulty.c:9",
+        "victim on 6.12 was tried 2 times",
+        "used: 2 tests",
+        "it reads [used]",
+        "hogged: it ran for long",
+        "noisy on 6.12",
+        "50 loads of each module (STRESS); kmodlab is v0.1.0-5-gabc; the modules' files are 12ab.",
+        "2026-11-27T10:00:00Z",
+    ):
+        assert words in page.text, words
+
+
+def test_a_tests_name_is_words() -> None:
+    assert in_words("test_a_second_opener_is_busy[chardev]") == "a second opener is busy [chardev]"
+    assert in_words("test_it") == "it"
+
+
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +208,7 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        if tag not in ("meta", "input"):
+        if tag not in ("meta", "input", "br"):
             self.open.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
