@@ -181,8 +181,8 @@ class VmColumn(Column):
         return bool(missing)
 
     def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
-        built = kbuild.cached(self._image("build").name, self.order.sources[module])
         with suppress(LabError):  # what is known is told without
+            built = kbuild.cached(self._image("build").name, self.order.sources[module])
             return source_lines(self.root, built.debug, frames, cross=self.resolved.kernel.cross)
         return {}
 

@@ -393,6 +393,22 @@ def log_check(findings: list[Finding], gaps: list[str]) -> Check:
     return Check(name=name, verdict=Verdict.PASS)
 
 
+def _joined(log: list[Finding], console: list[Finding]) -> list[Finding]:
+    """What the log says, and what came too late for it: the console says all of it again, often more of it."""
+    found = list(log)
+    for heard in console:
+        same = (n for n, each in enumerate(found) if each.kind == heard.kind and heard.headline in (each.headline, *each.trace))
+        alike = (n for n, each in enumerate(found) if (each.kind, each.fingerprint) == (heard.kind, heard.fingerprint))
+        known = next(same, next(alike, None))
+        if known is None:
+            found.append(heard)
+        else:
+            whole = max(found[known], heard, key=lambda each: len(each.trace))
+            severity = max(found[known].severity, heard.severity)
+            found[known] = replace(whole, count=found[known].count, severity=severity)
+    return found
+
+
 def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[Stage, str]:
     """The target is lost, or something on it hangs: find out what its log and its console tell, then bring it back."""
     if worker.alive():
@@ -402,9 +418,7 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
     state = worker.target.state
     known = worker.guest.log.known(watch.mark)
     console = tail(worker.target.console, CONSOLE_MOST, watch.console)
-    findings = classify(known, release=worker.release)
-    heard = {(each.kind, each.fingerprint) for each in findings}  # the console says it again, and what came too late for the log
-    findings += [each for each in classify_console(console, release=worker.release) if (each.kind, each.fingerprint) not in heard]
+    findings = _joined(classify(known, release=worker.release), classify_console(console, release=worker.release))
     cell.keep(findings)
     faults = sorted((each for each in findings if each.severity >= Severity.FAULT), key=lambda each: -each.severity)
     cell.log += lines_of(known)

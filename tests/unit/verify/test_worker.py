@@ -246,3 +246,42 @@ def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> No
     cell.module.gone = State(0, frozenset(), frozenset(), frozenset())
     look(verifying, cell)
     assert cell.module.gone is None
+
+
+NOTICE = "workqueue: deferred [work] hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND"
+
+
+def test_every_finding_is_in_the_results_once_and_counted_and_notices_are_no_faults(lab: Lab) -> None:
+    worker = Worker(lab, K)  # type: ignore[arg-type]
+    cell = worker.begin("one")
+    look(worker, cell)
+    for _ in range(2):
+        lab.machine.here.log.say(NOTICE)
+        worker.read(cell, worker.cursor or 0)
+    lab.machine.here.log.say(f"{OOPS}\nCall Trace:\n one_init+0x10/0x20 [stranger]")
+    worker.read(cell, worker.cursor or 0)
+    worker.finish()
+    found = next(each for each in lab.run.collect().cells if each.module == "one").findings
+    assert [(each.kind, each.severity, each.count) for each in found] == [("hogged", "notice", 2), ("oops", "fatal", 1)]
+    assert found[1].where == ["one_init+0x10 [stranger]"] and found[1].meaning == "a NULL pointer was used"
+
+
+def test_a_notice_alone_leaves_the_cell_a_pass_and_the_machine_alone(lab: Lab) -> None:
+    worker = Worker(lab, K)  # type: ignore[arg-type]
+    cell = worker.begin("one")
+    watch = worker.watch = look(worker, cell)
+    lab.machine.here.log.say(NOTICE)
+    assert aftermath(worker, cell, watch) is None and lab.machine.restored == 0
+
+
+def test_what_the_console_says_again_is_no_second_finding(lab: Lab) -> None:
+    worker = Worker(lab, K)  # type: ignore[arg-type]
+    cell = worker.begin("one")
+    watch = worker.watch = look(worker, cell)
+    lab.machine.here.log.say(OOPS)
+    lab.machine.console.write_text(f"[   12.000000] {OOPS}\n[   12.100000] Kernel panic - not syncing: Fatal exception\n")
+    lab.machine.here.log.lost = True
+    aftermath(worker, cell, watch)
+    (found,) = cell.findings.values()
+    assert (found.kind, found.count) == ("oops", 1)
+    assert any("Fatal exception" in line for line in found.trace), "the longer of both"
