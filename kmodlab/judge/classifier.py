@@ -167,6 +167,15 @@ class Rules(_Model):
         return tuple((rank, kind, pattern) for rank, kind in enumerate(self.classes) for pattern in kind.patterns)
 
     @functools.cached_property
+    def needles(self) -> tuple[tuple[str, frozenset[int]], ...]:
+        """Each text that may be looked for, and the patterns (by their place in `ordered`) that can match only where it is."""
+        found: dict[str, set[int]] = {}
+        for place, (_, _, pattern) in enumerate(self.ordered):
+            for text in pattern.needles:
+                found.setdefault(text, set()).add(place)
+        return tuple((text, frozenset(places)) for text, places in found.items())
+
+    @functools.cached_property
     def prefix(self) -> re.Pattern[str]:
         """One of the prefixes, the end of a torn stamp, or the bracket in which lockdep puts a headline."""
         return re.compile(rf"\s+|[\d. ]*\] ?|\[ |(?:{'|'.join(each.pattern for each in self.prefixes) or '(?!)'}): ")
@@ -208,14 +217,12 @@ class Finding:
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The functions of modules in its trace, from the inside out, each once, stale ones left out."""
-        found = ((_WHERE.match(text), _FRAME.match(text)) for text in self.trace)
-        matches = ((where or frame, where is None) for where, frame in found if where or frame)
-        frames = [
-            Frame(match["name"], int(match["offset"], 16), match["module"], returns)
-            for match, returns in matches
-            if match and match["module"] and not match.groupdict().get("stale")
-        ]
-        return tuple({(each.function, each.offset): each for each in reversed(frames)}.values())[::-1]
+        found = (
+            Frame(match["name"], int(match["offset"], 16), match["module"], "stale" in match.re.groupindex)
+            for match in _matches(self.trace)
+            if match["module"]
+        )
+        return tuple({(frame.function, frame.offset): frame for frame in reversed(list(found))}.values())[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,12 +381,13 @@ def _fold(found: dict[tuple[str, str], Finding], reports: Iterable[_Report], rul
 def _hit(line: _Line, release: str, rules: Rules) -> _Hit | None:
     """The first pattern that the line begins with as the kernel would say it, else the first that is in it."""
     text = line.text[:LONGEST_LINE]
-    starts: list[int] = []
+    found = [places for each, places in rules.needles if each in text]
+    if not found:
+        return None
+    starts = _starts(text, rules)
     elsewhere: _Hit | None = None
-    for rank, kind, pattern in rules.ordered:
-        if not any(each in text for each in pattern.needles):
-            continue
-        starts = starts or _starts(text, rules)
+    for place in sorted(frozenset().union(*found)):
+        rank, kind, pattern = rules.ordered[place]
         begins = any(pattern.match.match(text, start) for start in starts)
         if begins or (not elsewhere and pattern.match.search(text, 0, _ANYWHERE)):
             sure = begins and (pattern.quiet or not line.quiet)
@@ -429,13 +437,20 @@ def _fingerprint(hit: _Hit, lines: tuple[str, ...], rules: Rules) -> str:
     return hashlib.sha256("\n".join([hit.kind.name, *where]).encode()).hexdigest()[:12]
 
 
-def _functions(lines: Iterable[str], rules: Rules) -> Iterator[str]:
+def _functions(lines: tuple[str, ...], rules: Rules) -> Iterator[str]:
     """The functions of a trace from the inside out, each once: registers and trace both name the first."""
-    found = (_WHERE.match(text) or _FRAME.match(text) for text in lines)
-    names = (_SUFFIX.sub("", match["name"]) for match in found if match and not match.groupdict().get("stale"))
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys(_SUFFIX.sub("", match["name"]) for match in _matches(lines)):
         if not any(machinery.fullmatch(name) for machinery in rules.machinery):
             yield name
+
+
+def _matches(lines: tuple[str, ...]) -> list[re.Match[str]]:
+    """The lines of a report that name a function, where it happened first: lockdep shows before that where locks were taken."""
+    begins = next((n for n, text in enumerate(lines) if _TRACE.match(text)), 0)
+    here = [match for text in lines[:begins] if (match := _WHERE.match(text))]
+    here += [match for text in lines[begins:] if (match := _WHERE.match(text) or _FRAME.match(text))]
+    before = [match for text in lines[:begins] if (match := _FRAME.match(text))]
+    return [match for match in (*here, *before) if not match.groupdict().get("stale")]
 
 
 def _record_lines(records: Iterable[Record]) -> Iterator[_Line]:
