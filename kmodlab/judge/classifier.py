@@ -217,12 +217,12 @@ class Finding:
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The functions of modules in its trace, from the inside out, each once, stale ones left out."""
-        found = (
-            Frame(match["name"], int(match["offset"], 16), match["module"], "stale" in match.re.groupindex)
-            for match in _matches(self.trace)
-            if match["module"]
-        )
-        return tuple({(frame.function, frame.offset): frame for frame in reversed(list(found))}.values())[::-1]
+        found: dict[tuple[str, int], Frame] = {}
+        for match in _matches(self.trace):
+            if match["module"]:
+                key = match["name"], int(match["offset"], 16)
+                found.setdefault(key, Frame(*key, match["module"], "stale" in match.re.groupindex))
+        return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)

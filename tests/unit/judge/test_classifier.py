@@ -537,6 +537,20 @@ class TestFrames:
         assert [(frame.function, frame.module) for frame in found.frames] == [("says_warn", "says")]
         assert not found.frames[0].returns, "the registers say where it was"
 
+    @pytest.mark.parametrize(
+        ("name", "innermost"),
+        [
+            ("oops-null-6.12-debug", "oops_null"),
+            ("lockdep-circle-6.12-debug", "says_circular"),
+            ("kasan-use-6.12-debug", "says_uaf"),
+            ("timer-active-6.12-debug", "says_timer_freed"),
+        ],
+    )
+    def test_the_innermost_function_is_the_first(self, name: str, innermost: str) -> None:
+        found = classify_console(sample(name), release=RELEASE)[0]
+        assert found.frames[0].function == innermost
+        assert found.frames[0].module == "says"
+
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
