@@ -121,7 +121,7 @@ def column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Column:
     return Column(tmp_path)
 
 
-def worker(column: Any) -> Worker:
+def worker_of(column: Any) -> Worker:
     return Worker(column)
 
 
@@ -140,7 +140,7 @@ def life(worker: Worker, name: str, *said: str, failed: str = "") -> None:
 
 
 def test_a_module_that_keeps_its_promises_passes_and_costs_the_target_nothing(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one", "one: hello")
     life(verifying, "two")
     verifying.finish()
@@ -149,7 +149,7 @@ def test_a_module_that_keeps_its_promises_passes_and_costs_the_target_nothing(co
 
 
 def test_what_comes_between_two_cells_belongs_to_the_one_that_ended(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one")
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
     life(verifying, "two")
@@ -161,7 +161,7 @@ def test_what_comes_between_two_cells_belongs_to_the_one_that_ended(column: Colu
 
 
 def test_what_comes_after_the_last_test_is_the_last_cells(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one")
     verifying.guest.log.say(OOPS)  # type: ignore[attr-defined]
     verifying.finish()
@@ -169,7 +169,7 @@ def test_what_comes_after_the_last_test_is_the_last_cells(column: Column) -> Non
 
 
 def test_a_log_that_is_not_whole_after_the_last_test_is_told_of_too(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one")
     log: Any = verifying.guest.log
     log.holes.append(len(log.records))
@@ -179,7 +179,7 @@ def test_a_log_that_is_not_whole_after_the_last_test_is_told_of_too(column: Colu
 
 
 def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it_was_found(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one", failed="still there after unloading: /proc/hello")
     life(verifying, "two")
     life(verifying, "three")
@@ -189,7 +189,7 @@ def test_a_leftover_costs_its_own_cell_and_the_next_one_begins_on_a_target_as_it
 
 
 def test_a_finding_brings_the_target_back_once(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one", OOPS)
     life(verifying, "two")
     verifying.finish()
@@ -197,14 +197,14 @@ def test_a_finding_brings_the_target_back_once(column: Column) -> None:
 
 
 def test_what_nobody_saw_is_no_pass(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     verifying.begin("one")
     verifying.finish()
     assert column.verdicts()["one"] == (Verdict.ERROR, Stage.LOAD, "nobody saw it")
 
 
 def test_a_behaviour_stage_without_a_test_says_so(column: Column) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
     life(verifying, "one")
     verifying.finish()
     (cell, *_) = column.run.collect().cells
@@ -214,7 +214,7 @@ def test_a_behaviour_stage_without_a_test_says_so(column: Column) -> None:
 def test_a_target_that_comes_back_without_its_modules_is_the_columns_fault_and_nobody_elses(
     column: Column, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verifying = worker(column)
+    verifying = worker_of(column)
 
     def refuse(*_: object) -> None:
         raise LabError("the modules cannot be deployed: no space left on device")
@@ -241,7 +241,7 @@ def test_a_second_pass_leaves_alone_what_the_first_one_decided(column: Column) -
 
 def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> None:
     """A later test may load it by its own commands: then it must be looked for again."""
-    verifying = worker(column)
+    verifying = worker_of(column)
     cell = verifying.begin("one")
     cell.module.gone = State(0, frozenset(), frozenset(), frozenset())
     look(verifying, cell)
@@ -251,36 +251,36 @@ def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> No
 NOTICE = "workqueue: deferred [work] hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND"
 
 
-def test_every_finding_is_in_the_results_once_and_counted_and_notices_are_no_faults(lab: Lab) -> None:
-    worker = Worker(lab, K)  # type: ignore[arg-type]
+def test_every_finding_is_in_the_results_once_and_counted_and_notices_are_no_faults(column: Column) -> None:
+    worker = worker_of(column)
     cell = worker.begin("one")
     look(worker, cell)
     for _ in range(2):
-        lab.machine.here.log.say(NOTICE)
+        column.target.here.log.say(NOTICE)
         worker.read(cell, worker.cursor or 0)
-    lab.machine.here.log.say(f"{OOPS}\nCall Trace:\n one_init+0x10/0x20 [stranger]")
+    column.target.here.log.say(f"{OOPS}\nCall Trace:\n one_init+0x10/0x20 [stranger]")
     worker.read(cell, worker.cursor or 0)
     worker.finish()
-    found = next(each for each in lab.run.collect().cells if each.module == "one").findings
+    found = next(each for each in column.run.collect().cells if each.module == "one").findings
     assert [(each.kind, each.severity, each.count) for each in found] == [("hogged", "notice", 2), ("oops", "fatal", 1)]
     assert found[1].where == ["one_init+0x10 [stranger]"] and found[1].meaning == "a NULL pointer was used"
 
 
-def test_a_notice_alone_leaves_the_cell_a_pass_and_the_machine_alone(lab: Lab) -> None:
-    worker = Worker(lab, K)  # type: ignore[arg-type]
+def test_a_notice_alone_leaves_the_cell_a_pass_and_the_machine_alone(column: Column) -> None:
+    worker = worker_of(column)
     cell = worker.begin("one")
     watch = worker.watch = look(worker, cell)
-    lab.machine.here.log.say(NOTICE)
-    assert aftermath(worker, cell, watch) is None and lab.machine.restored == 0
+    column.target.here.log.say(NOTICE)
+    assert aftermath(worker, cell, watch) is None and column.target.restored == 0
 
 
-def test_what_the_console_says_again_is_no_second_finding(lab: Lab) -> None:
-    worker = Worker(lab, K)  # type: ignore[arg-type]
+def test_what_the_console_says_again_is_no_second_finding(column: Column) -> None:
+    worker = worker_of(column)
     cell = worker.begin("one")
     watch = worker.watch = look(worker, cell)
-    lab.machine.here.log.say(OOPS)
-    lab.machine.console.write_text(f"[   12.000000] {OOPS}\n[   12.100000] Kernel panic - not syncing: Fatal exception\n")
-    lab.machine.here.log.lost = True
+    column.target.here.log.say(OOPS)
+    column.target.console.write_text(f"[   12.000000] {OOPS}\n[   12.100000] Kernel panic - not syncing: Fatal exception\n")
+    column.target.here.log.lost = True
     aftermath(worker, cell, watch)
     (found,) = cell.findings.values()
     assert (found.kind, found.count) == ("oops", 1)
