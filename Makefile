@@ -4,6 +4,7 @@ MODULES ?=
 ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
+FRESH ?=
 STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
@@ -23,8 +24,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, STRESS=200, REFRESH=1, BOARDS=FILE
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12

@@ -48,6 +48,7 @@ for _command in (show_kernels, show_schema, show_completion, show_manual):
 
 @main.command()
 @run_options
+@click.option("--fresh", is_flag=True, help="Restore the machine before every module: two seconds each.")
 @click.option(
     "--build-limit",
     type=click.FloatRange(min=1),
@@ -69,6 +70,7 @@ def matrix(
     only: str,
     secureboot: bool,
     quick: bool,
+    fresh: bool,
     stress: int,
     build_limit: float,
     time_limit: float,
@@ -89,6 +91,7 @@ def matrix(
             refresh=refresh,
             secureboot=secureboot,
             quick=quick,
+            fresh=fresh,
             boards=boards.absolute(),
             stress=stress,
             build_limit=build_limit,

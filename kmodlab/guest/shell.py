@@ -9,12 +9,12 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,11 +47,8 @@ GRACE = 8.0
 
 LONGEST = 64 << 20
 """Bytes of an answer: what the agent gives of two streams, escaped as JSON escapes."""
-_Ran: TypeAlias = tuple[int, int, str, str]
-_Looked: TypeAlias = tuple[int, str, str, str, list[str] | None]
-_Answer = TypeVar("_Answer", _Ran, _Looked)
-_RAN: TypeAdapter[_Ran] = TypeAdapter(_Ran)
-_LOOKED: TypeAdapter[_Looked] = TypeAdapter(_Looked)
+_Answer: TypeAlias = tuple[int, int, str, str, dict[str, str | None] | None]
+_ANSWER: TypeAdapter[_Answer] = TypeAdapter(_Answer)
 
 
 class GuestLostError(Exception):
@@ -69,15 +66,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Look:
-    """What the kernel of a target says at one moment, and what is in its folders."""
+    """What the kernel of a target says at one moment."""
 
-    tainted: int
-    modules: str
-    """/proc/modules."""
-    interrupts: str
-    """/proc/interrupts."""
-    entries: frozenset[str]
-    """The paths at which a module could leave something behind."""
+    places: Mapping[str, str]
+    """By file of the kernel's: its text; by folder, with a slash at its end: the names in it, one a line."""
+
+    @property
+    def tainted(self) -> int:
+        """/proc/sys/kernel/tainted."""
+        return number(self.places.get("/proc/sys/kernel/tainted", ""))
 
 
 def number(text: str) -> int:
@@ -155,23 +152,33 @@ class Shell:
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: Queue[bytes] = Queue()
         self._ids = itertools.count(1)
-        self._listed: frozenset[str] = frozenset()
+        self._told: dict[str, str] = {}
+        self.newest: Look | None = None
+        """The look at everything that was the last to be asked for anything."""
 
     def run(self, language: Literal["shell", "python"], script: str, stdin: str, limit: float) -> Result:
         """Run a script; GuestLostError when no answer comes within `limit` and a grace, or none that can be read."""
         job: dict[str, str | float] = {language: script, "stdin": stdin, "limit": limit}
-        _, status, output, errors = self._ask(job, _RAN, limit, script.strip().partition("\n")[0])
+        _, status, output, errors, _ = self._ask(job, limit, script.strip().partition("\n")[0])
         return Result(status, output, errors)
 
-    def look(self, limit: float, *, entries: bool) -> Look:
-        """What the target is like; GuestLostError when it does not tell within `limit` seconds."""
-        job: dict[str, str | float] = {"look": "all" if entries else "kernel"}
-        _, tainted, modules, interrupts, listed = self._ask(job, _LOOKED, limit, "a look at it")
-        if listed is not None:
-            self._listed = frozenset(listed)
-        return Look(number(tainted), modules, interrupts, self._listed)
+    def look(self, limit: float, *, everywhere: bool, script: str = "", timeout: float = 0) -> tuple[Result, Look]:
+        """What the target is like after a shell script, if there is one, that may take `timeout`; errors as with `run`."""
+        job: dict[str, str | float] = {"look": "all" if everywhere else "kernel"}
+        if script:
+            job |= {"shell": script, "stdin": "", "limit": timeout}
+        _, status, output, errors, news = self._ask(job, timeout + limit, script.strip().partition("\n")[0] or "a look at it")
+        for place, text in (news or {}).items():
+            if text is None:
+                self._told.pop(place, None)
+            else:
+                self._told[place] = text
+        seen = Look(dict(self._told))
+        self.newest = seen if everywhere else None
+        return Result(status, output, errors), seen
 
-    def _ask(self, job: dict[str, str | float], shape: TypeAdapter[_Answer], limit: float, what: str) -> _Answer:
+    def _ask(self, job: dict[str, str | float], limit: float, what: str) -> _Answer:
+        self.newest = None
         job["id"] = next(self._ids)
         process = self.start()
         try:
@@ -181,7 +188,7 @@ class Shell:
             answer = self._answers.get(timeout=limit + GRACE)
             if not answer:
                 raise GuestLostError(f"the connection was lost during: {what}")
-            told = shape.validate_json(answer, strict=True)
+            told = _ANSWER.validate_json(answer, strict=True)
             if told[0] != job["id"]:
                 raise GuestLostError(f"the guest's answer cannot be read: it is not one to: {what}")
         except Empty as problem:
@@ -201,6 +208,7 @@ class Shell:
     def start(self) -> subprocess.Popen[bytes]:
         """The remote process, which is started where there is none; nothing waits for it."""
         if self._process is None:
+            self._told = {}
             # A guest that talks without being asked is not listened to.
             self._process, self._answers = self._connect(f"exec python3 -u -c {shlex.quote(AGENT)}"), Queue(maxsize=2)
             threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
@@ -232,6 +240,8 @@ class GuestLog:
         self._patience = patience
         self._marks = itertools.count(time.monotonic_ns())
         self._kernel_log = KernelLog()
+        self.latest = -1
+        """The newest mark."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -253,7 +263,8 @@ class GuestLog:
             assert process.stdin
             process.stdin.write(f"{token}\n".encode())
             process.stdin.flush()
-            return self._kernel_log.wait_for(rf"^{MARK} {token}$", -1, SYNC_LIMIT * self._patience, ours=True).seq
+            self.latest = self._kernel_log.wait_for(rf"^{MARK} {token}$", -1, SYNC_LIMIT * self._patience, ours=True).seq
+            return self.latest
         except (OSError, LogMissError) as problem:
             if (came := self._kernel_log.taken - before) > FLOOD:
                 raise GuestLostError(f"{FLOODED}: {came} records came, and not the lab's own") from problem
@@ -363,9 +374,20 @@ class Guest:
             raise AssertionError(f"status {answer.rc}{f' ({last})' if last else ''} of: {_told(script, answer)}")
         return answer
 
-    def look(self, *, entries: bool = True) -> Look:
-        """What it is like now, with what is in its folders, or without; GuestLostError where it does not answer."""
-        return self._shell.look(LOOK_LIMIT * self.patience, entries=entries)
+    def look(self, script: str = "", *, everywhere: bool = True, timeout: float = 0) -> tuple[Result, Look]:
+        """Run a POSIX shell script as root, if there is one, and tell what the target is like then; or only of its modules.
+
+        AssertionError where the script does not end within `timeout` seconds; GuestLostError where the target does not answer.
+        """
+        timeout *= self.patience
+        answer, seen = self._shell.look(LOOK_LIMIT * self.patience, everywhere=everywhere, script=script, timeout=timeout)
+        if answer.rc == OVER:
+            raise AssertionError(f"did not end within {timeout:g} s: {_told(script, answer)}")
+        return answer, seen
+
+    def look_again(self) -> Look:
+        """The newest look at everything, where nothing was run since; else another one."""
+        return self._shell.newest or self.look()[1]
 
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""

@@ -69,8 +69,10 @@ WARM_UP = """
 insmod /none; rmmod none; modprobe -n -q loop; lsmod; cat /proc/modules; ls -d /; grep -q none /proc/modules; dd </dev/null
 mkdir -p /run/kmodlab; tar -c /dev/null | tar -t; rm -rf /run/kmodlab
 python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, struct, subprocess, sys, termios, threading, time'
+grep -A1 -E ' (_stext|_etext|timer_bases|__per_cpu_offset|delayed_work_timer_fn)$' /proc/kallsyms >/run/kmodlab-symbols
 """
-"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache."""
+"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache. And where the kernel
+has what the agent wants to see of its memory."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def intend(
     refresh: bool = False,
     secureboot: bool = False,
     quick: bool = False,
+    fresh: bool = False,
     boards: Path = BOARDS,
     stress: int = 0,
     group: str = "fleet",
@@ -125,6 +126,7 @@ def plan(
     refresh: bool = False,
     secureboot: bool = False,
     quick: bool = False,
+    fresh: bool = False,
     boards: Path = BOARDS,
     stress: int = 0,
     build_limit: float = kbuild.BUILDING.seconds,
@@ -156,6 +158,7 @@ def plan(
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
         secureboot=secureboot,
         quick=quick,
+        fresh=fresh,
         stress=stress,
         build_limit=build_limit,
     )

@@ -1,6 +1,6 @@
 """What every module must stand, whatever it is for: loaded, seen, unloaded, and nothing left behind.
 
-A cell's life cycle costs two remote commands, each of which does all there is to do, and three looks around them.
+A cell's life cycle costs three remote commands, each of which does all there is to do and ends with a look at the target.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from pathlib import Path
 from kmodlab.ground.errors import LabError
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
-from kmodlab.guest.shell import GuestLostError, Result
+from kmodlab.guest.shell import GuestLostError, Look, Result
+from kmodlab.judge import leftovers
 from kmodlab.judge.kernel_log import KERNEL
 from kmodlab.results.contract import Check, Stage, Verdict
-from kmodlab.verify.module import ModuleUnderTest, StageError, State, kernel_name, modinfo, state_of, typed
+from kmodlab.verify import symbols
+from kmodlab.verify.module import ModuleUnderTest, StageError, kernel_name, modinfo, typed, what_is_left
 
 UNLOADED = "rmmod"
 """The check that a module could be unloaded."""
@@ -49,15 +51,25 @@ class LifeCycle:
 
     def run(self) -> None:
         """Load, look, unload, look again. StageError where the module breaks a promise."""
-        before, seconds = self._load()
+        log = self.module.guest.log
+        before, seconds = self._load(log.latest)
         left = self._unload(before)
-        if left and seconds:
+        twice = bool(left and seconds)
+        if twice:
             # In-tree modules that it brought in may rightly stay, and with them their files: a second pass decides.
-            before, _ = self._load()
+            before, _ = self._load(log.mark())
             left = self._unload(before)
-        elif self.again and not left:
+        self._release()
+        if self.again and not left and not twice:
             self._again()
-        self._check(Stage.UNLOAD, "nothing left behind", not left, f"still there after unloading: {', '.join(left[:5])}")
+        self._check(Stage.UNLOAD, "nothing left behind", not left, left)
+
+    def _release(self) -> None:
+        """Take the hardware's stand-ins away, which were there before the module came."""
+        if self.module.gpio:
+            gone = self.module.gone
+            _, after = self._sh(Stage.UNLOAD, f"{self.module.release_kernel()}\nexit 0")
+            self.module.gone = gone and after
 
     def _again(self) -> None:
         """Load and unload it once more: what a module forgets to give back is often missed only then."""
@@ -70,21 +82,26 @@ rmmod {module.kname} 2>&1 || exit 94
 for name in {needs}; do rmmod $name; done
 {module.release_kernel()}
 exit 0"""
-        answer = self._sh(Stage.LOAD, script)
+        answer, module.gone = self._sh(Stage.LOAD, script)
         if answer.rc in (93, 94):
+            module.gone = None
             stage = Stage.LOAD if answer.rc == 93 else Stage.UNLOAD
             raise StageError(stage, f"when it is loaded again: {_refusal(answer.stdout) or 'no word'}")
         self._prepared(answer)
         self._note(Stage.LOAD, "loads again")
 
-    def _load(self) -> tuple[State, bool]:
-        """The state before, and whether loading brought in modules of the kernel's own."""
-        module, log = self.module, self.module.guest.log
+    def _load(self, mark: int) -> tuple[Look, bool]:
+        """What the target was like before, and whether loading brought in modules of the kernel's own.
+
+        The log is read from a mark.
+        """
+        module = self.module
         module.gone = None
-        mark = log.mark()
         if script := module.prepare_kernel():
-            self._prepared(self._sh(Stage.LOAD, script))
-        before = state_of(module.guest.look())
+            answer, before = self._sh(Stage.LOAD, script)
+            self._prepared(answer)
+        else:
+            before = module.guest.look_again()
         script = f"""{module.prepare_needs()}
 echo "== insmod"
 insmod {module.ko} {typed(module.entry.parameters)} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
@@ -93,21 +110,54 @@ echo "== sysfs"
 for file in initstate taint version srcversion; do
     [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
 done
+echo "== sections"
+for file in /sys/module/{module.kname}/sections/*text*; do
+    [ -f $file ] && read -r value <$file && echo "${{file##*/}} $value"
+done
 exit 0"""
-        answer = self._prepared(self._sh(Stage.LOAD, script))
-        after = state_of(module.guest.look(entries=False))
+        answer, after = self._sh(Stage.LOAD, script, everywhere=False)
+        self._prepared(answer)
         sections = _sections(answer.stdout)
         missing = re.findall(r"^missing (.*)$", answer.stdout, re.MULTILINE)
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
             reason = _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}"
-            raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}")
+            raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}{self._left_by_refusal(before)}")
         self._note(Stage.LOAD, "insmod")
-        self._look(sections, after)
+        module.symbols = self._map(sections["sections"])
+        loaded = leftovers.modules(after.places)
+        self._look(sections, loaded)
         self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
         self._promises(Stage.LOAD, module.entry.at_load, mark)
-        own = {module.kname, *(kernel_name(need.name) for need in module.needs)}
-        return before, bool(after.modules - before.modules - own)
+        return before, bool(loaded - leftovers.modules(before.places) - self._own)
+
+    def _map(self, lines: list[str]) -> symbols.Symbols:
+        """Which function lies where while it is loaded."""
+        addresses = (re.fullmatch(r"(\.\S{1,80}) 0x([0-9a-f]{1,16})", line) for line in lines)
+        return symbols.of(self.module.kname, self.ko.read_bytes(), {each[1]: int(each[2], 16) for each in addresses if each})
+
+    @property
+    def _own(self) -> frozenset[str]:
+        """The module and those of the catalog that it needs, as the kernel calls them."""
+        return frozenset({self.module.kname, *(kernel_name(need.name) for need in self.module.needs)})
+
+    def _left_by_refusal(self, before: Look) -> str:
+        """What a load that failed has left behind, in words: nothing, as a rule. What the module needs is still there."""
+        module = self.module
+        needs = "\n".join(f"rmmod {kernel_name(need.name)}" for need in reversed(module.needs))
+        _, after = self._sh(Stage.LOAD, f"{needs}\nexit 0")
+        if leftovers.modules(after.places) - leftovers.modules(before.places):
+            return ""  # in-tree modules that it brought in may rightly stay, and with them their files
+        left = self._left(before, after)
+        self._check(Stage.UNLOAD, "nothing left behind", not left, left)
+        return f"; and {left}" if left else ""
+
+    def _left(self, before: Look, after: Look) -> str:
+        """What is left behind, in words. What takes a moment to go is waited for."""
+        left, after = what_is_left(self.module.guest, before, after, self._own)
+        if self.module.gone:
+            self.module.gone = after
+        return self.module.named(str(left))
 
     def _last_words(self, mark: int) -> str:
         """What the log said last when a module refused to load: insmod has a word for each number, the module a reason."""
@@ -126,10 +176,10 @@ exit 0"""
             raise StageError(Stage.LOAD, f"what it needs cannot be loaded: {said}")
         return answer
 
-    def _look(self, sections: dict[str, list[str]], after: State) -> None:
+    def _look(self, sections: dict[str, list[str]], loaded: frozenset[str]) -> None:
         module = self.module
         sysfs = dict(line.split(" ", 1) for line in sections["sysfs"] if " " in line)
-        self._check(Stage.LOAD, "in lsmod", module.kname in after.modules, f"{module.kname} is not in /proc/modules")
+        self._check(Stage.LOAD, "in lsmod", module.kname in loaded, f"{module.kname} is not in /proc/modules")
         self._check(Stage.LOAD, "in /sys/module", sysfs.get("initstate") == "live", f"initstate is {sysfs.get('initstate')}")
         for name in ("version", "srcversion"):
             told = modinfo(self.ko).get(name, "")
@@ -142,31 +192,31 @@ exit 0"""
             Stage.LOAD, "signature accepted", not unsigned, "the kernel knows the key and calls the module unsigned (taint E)"
         )
 
-    def _unload(self, before: State) -> list[str]:
+    def _unload(self, before: Look) -> str:
+        """Unload it; what it left behind, in words."""
         module, log = self.module, self.module.guest.log
-        mark = log.mark()
+        mark = log.mark() if module.entry.at_unload else 0
         script = f"""{WAIT_FOR_USERS.format(name=module.kname)}
 echo "== rmmod"
 rmmod {module.kname} 2>&1 && echo "== unloaded ok" || echo "== unloaded refused $?"
 {" ".join(f"rmmod {kernel_name(need.name)};" for need in reversed(module.needs))}
-{module.release_kernel()}
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] && echo "left $path"; done
 exit 0"""
-        answer = self._sh(Stage.UNLOAD, script)
+        answer, after = self._sh(Stage.UNLOAD, script)
         if "unloaded ok" not in _sections(answer.stdout):
             raise StageError(Stage.UNLOAD, _refusal(answer.stdout) or f"rmmod failed: {answer.stderr.strip()}")
         self._note(Stage.UNLOAD, UNLOADED)
-        after = state_of(module.guest.look())
-        stays = {module.kname, *(kernel_name(need.name) for need in module.needs)} & after.modules
+        stays = self._own & leftovers.modules(after.places)
         module.gone = None if stays else after
         self._check(Stage.UNLOAD, "module gone", not stays, f"still in /proc/modules: {', '.join(sorted(stays))}")
         self._promises(Stage.UNLOAD, module.entry.at_unload, mark)
-        left = re.findall(r"^left (.*)$", answer.stdout, re.MULTILINE)
-        return sorted({*after.left_since(before), *left})
+        left = self._left(before, after)
+        promised = re.findall(r"^left (.*)$", answer.stdout, re.MULTILINE)
+        return left or (f"still there after unloading: {', '.join(promised[:5])}" if promised else "")
 
-    def _sh(self, stage: Stage, script: str) -> Result:
+    def _sh(self, stage: Stage, script: str, *, everywhere: bool = True) -> tuple[Result, Look]:
         try:
-            return self.module.guest.sh(script, check=False, timeout=self.module.entry.limit)
+            return self.module.guest.look(script, everywhere=everywhere, timeout=self.module.entry.limit)
         except AssertionError as problem:
             raise StageError(stage, f"did not end within {self.module.entry.limit:g} s") from problem
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,16 +17,20 @@ from kmodlab.ground.sandbox import Limits
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
 from kmodlab.guest.shell import Guest, Look, Result, number
+from kmodlab.judge import leftovers
 from kmodlab.plan.catalog import Module
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results.contract import Stage
+from kmodlab.verify.symbols import Symbols
 
 MODINFO = f'cd {sandbox.WORK}; for file; do modinfo -0 "./$file" | base64 -w 0; echo; done'
 """One line a file, whatever a module says of itself."""
-LINE = 4096
-"""Characters of a line of the kernel's files that are read."""
 MODPROBE = "modprobe -C /dev/null"
 """Without the distribution's modprobe.d: a module is judged by what it says itself. systemd, say, has dummy make no dummy0."""
+SETTLE_SECONDS = 3.0
+"""What is left behind must have gone by then: the kernel removes some things when it comes to it."""
+SETTLE_STEP = 0.2
+"""Seconds between two looks: nothing tells when such a thing has gone."""
 
 
 class StageError(Exception):
@@ -35,20 +40,6 @@ class StageError(Exception):
         self.stage = stage
         self.reason = reason
         super().__init__(f"{stage}: {reason}")
-
-
-@dataclass(frozen=True)
-class State:
-    """A target at one moment."""
-
-    tainted: int
-    modules: frozenset[str]
-    entries: frozenset[str]
-    interrupts: frozenset[str]
-
-    def left_since(self, before: State) -> list[str]:
-        """What is there now and was not before: files, devices and interrupts, sorted."""
-        return sorted((self.entries - before.entries) | {f"interrupt {each}" for each in self.interrupts - before.interrupts})
 
 
 @dataclass
@@ -65,8 +56,15 @@ class ModuleUnderTest:
     """Those that it would like to have, where the kernel has them."""
     gpio: Wiring | None = None
     """Where the target's buttons and LED are, if it asks for GPIO lines."""
-    gone: State | None = None
+    gone: Look | None = None
     """What the target was like when a life cycle, the last to use it, had seen it gone with all it needs."""
+
+    symbols: Symbols | None = None
+    """Where its functions lay when a life cycle, the last to do so, had it loaded."""
+
+    def named(self, text: str) -> str:
+        """A text in which addresses of its functions have names, which the kernel does not know any more when it has gone."""
+        return self.symbols.named(text) if self.symbols else text
 
     @property
     def name(self) -> str:
@@ -178,14 +176,17 @@ def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
     return [name for name in modinfo(ko).get("depends", "").split(",") if name and kernel_name(name) not in lab]
 
 
-def state_of(look: Look) -> State:
-    interrupts = (re.match(r" *(\d+):.*\s(\S.*)$", line[:LINE]) for line in look.interrupts.splitlines())
-    return State(
-        tainted=look.tainted,
-        modules=frozenset(line[:LINE].split(" ")[0] for line in look.modules.splitlines()),
-        entries=look.entries,
-        interrupts=frozenset(f"{found[1]} {found[2]}" for found in interrupts if found),
-    )
+def what_is_left(
+    guest: Guest, before: Look, now: Look, own: Iterable[str], *, userland: bool = False
+) -> tuple[leftovers.Left, Look]:
+    """What is other than before, in the end, and the look that says so. What takes a moment to go is waited for."""
+    own = frozenset(own)
+    deadline = time.monotonic() + SETTLE_SECONDS * guest.patience
+    while (left := leftovers.between(before.places, now.places, own)) or (userland and left.userland):
+        if time.monotonic() > deadline:
+            break
+        _, now = guest.look(f"sleep {SETTLE_STEP}", timeout=SETTLE_SECONDS)
+    return left, now
 
 
 def _insmod(kname: str, arguments: str) -> str:

@@ -12,8 +12,8 @@ from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import tail, write_aside
 from kmodlab.guest import kmemleak
 from kmodlab.guest.gpio import listing, open_chip
-from kmodlab.guest.shell import FLOODED, GuestLostError, number
-from kmodlab.judge import taint
+from kmodlab.guest.shell import FLOODED, GuestLostError, Look, number
+from kmodlab.judge import leftovers, taint
 from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
@@ -21,7 +21,7 @@ from kmodlab.results import contract
 from kmodlab.results.contract import LOG_CLEAN, NO_TEST, Check, Stage, Verdict
 from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
-from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs
+from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs, what_is_left
 from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
@@ -46,6 +46,8 @@ class Cell:
     checks: dict[Stage, list[Check]] = field(default_factory=dict)
     failed: tuple[Stage, Verdict, str] | None = None
     log: list[str] = field(default_factory=list)
+    untidy: bool = False
+    """Whether processes, files or mounts stayed that somebody else should not find."""
     when: str = ""
     """What the reason of a failure begins with, where that would surprise."""
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
@@ -116,6 +118,8 @@ class Worker:
         self._done: dict[str, float] = {}
         """When each module that the target has held since it was brought back was done with."""
         self._leaks_told: bool | None = None
+        self.found: Look | None = None
+        """What the target was like when the cell began, since it was brought back."""
 
     def module(self, name: str) -> ModuleUnderTest:
         """A module of the catalog with all it needs, in loading order."""
@@ -147,11 +151,12 @@ class Worker:
         if self.cell and self.cell.module.name != name:
             before = self.cell
             self.finish()
-            if before.unclean and self.watch and not self.lost:
+            if (before.unclean or before.untidy or self.column.order.fresh) and self.watch and not self.lost:
                 self.restore()
         if self.cell is None:
             self.cell = Cell(self.module(name))
             self._forget_leaks()
+            self.found = self._look_again()
             self.column.tell("verify", "start", name)
         return self.cell
 
@@ -160,6 +165,7 @@ class Worker:
         cell, self.cell = self.cell, None
         if cell is None:
             return
+        self._look_around(cell)
         self._look_for_leaks(cell)
         self._read_to_the_end(cell)
         name, seconds = cell.module.name, time.monotonic() - cell.started
@@ -206,6 +212,30 @@ class Worker:
             places |= self.column.source_lines(known[module], [frame for frame in finding.frames if frame.module == module])
         return [f"{frame} is {places[frame]}" if frame in places else str(frame) for frame in finding.frames]
 
+    def _look_again(self) -> Look | None:
+        """What the target is like between two cells. None where it does not tell: the next look finds that, too."""
+        try:
+            return None if self.lost else self.guest.look_again()
+        except GuestLostError:
+            return None
+
+    def _look_around(self, cell: Cell) -> None:
+        """What have the cell's tests left behind, since it began? Some things take a moment to go."""
+        before, now = self.found, self._look_again()
+        if not before or not now or cell.unclean:
+            return
+        own = {kernel_name(each.name) for each in (cell.module.entry, *cell.module.needs)}
+        try:
+            left, now = what_is_left(self.guest, before, now, own, userland=True)
+        except (GuestLostError, AssertionError):  # the next look finds that, too
+            return
+        if left.userland and self.target.emulated:  # a board has a life of its own
+            cell.untidy = True
+            cell.log.append(f"--- restored, because of what is other in its userland: {', '.join(left.userland)}")
+        # In-tree modules may rightly stay, and with them their files.
+        if left and not leftovers.modules(now.places) - leftovers.modules(before.places):
+            cell.fail(Stage.UNLOAD, f"{WHENS[1]}{left}")
+
     def _read_to_the_end(self, cell: Cell) -> None:
         """What the kernel said since the cell's last test, while it was looked for leaks, say, is the cell's, too."""
         if self.cursor is None:
@@ -222,6 +252,7 @@ class Worker:
     def read(self, cell: Cell, mark: int) -> list[Finding]:
         """Read the log from a mark up to now for a cell, which keeps it, and whether it is clean and whole; the faults in it."""
         records, self.cursor = self.guest.log.window(mark)
+        records = [replace(record, text=cell.module.named(record.text)) for record in records]
         cell.log += lines_of(records)
         found = classify(records, release=self.release)
         cell.keep(found)
@@ -282,6 +313,7 @@ class Worker:
         self.guest.close()
         self._tainted = None
         self.watch = None
+        self.found = None
         self.cursor = None
         self._done.clear()
         try:

@@ -5,20 +5,38 @@ line [NUMBER, STATUS, STDOUT, STDERR], where of each output no more than MOST by
 as timeout(1) does. Every job is a process group of its own; Python code runs in a fork of this process, which saves the quarter
 of a second that an emulated machine needs to start another.
 
-The job {"id": NUMBER, "look": "kernel"} has no process: this one answers [NUMBER, TAINTED, MODULES, INTERRUPTS, null], what the
-kernel's files say.
-{"look": "all"} also lists, as the fourth, whatever a module could leave behind in /proc, /sys and /dev; null where that is as at
-the last look. Each program that is not started saves an emulated machine 5 to 10 ms.
+A job that also has "look" is followed by a look at the kernel: its answer has a fifth part, {PLACE: TEXT}, with every file, and
+every folder as a list of names, whose text is another than at the last look; null where it is gone. A job may be nothing but a
+look; then its status is 0. {"look": "kernel"} reads the three files that tell of modules, {"look": "all"} every place where a
+module could leave something behind. Nothing is understood here, only read and compared: each program that is not started saves
+an emulated machine 5 to 10 ms, each line that Python does not take apart some microseconds.
 """
 
 import json
 import os
+import re
 import select
 import signal
+import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
-TABLES = ("/proc/devices", "/proc/filesystems", "/proc/ioports", "/proc/iomem", "/proc/tty/drivers", "/proc/net/ptype")
+KERNEL = ("/proc/sys/kernel/tainted", "/proc/modules", "/proc/interrupts")
+TABLES = (
+    *(
+        "/proc/devices",
+        "/proc/filesystems",
+        "/proc/ioports",
+        "/proc/iomem",
+        "/proc/tty/drivers",
+        "/proc/crypto",
+        "/proc/consoles",
+    ),
+    *("/proc/net/ptype", "/proc/net/protocols", "/proc/net/netlink", "/proc/mounts"),
+    *("/sys/kernel/debug/kprobes/list", "/sys/kernel/tracing/kprobe_events", "/sys/kernel/tracing/set_event"),
+    "/sys/kernel/tracing/enabled_functions",
+)
 """What is registered without a file of its own: a character device's number, say."""
 SETTINGS = (
     "printk",
@@ -31,6 +49,43 @@ SETTINGS = (
     "modprobe",
 )
 """Of /proc/sys/kernel, those that decide what the lab sees of every module after."""
+SLAB = "/sys/kernel/slab"
+"""A link there is another name for a cache that several share. It stays for ever, whoever has gone."""
+TREES = {
+    "/proc": 2,
+    "/proc/net": 1,
+    "/proc/sys": 2,
+    "/proc/sys/dev": 2,
+    "/proc/sys/net": 2,
+    "/proc/bus/input": 1,
+    "/sys/class": 2,
+    "/sys/devices": 1,
+    "/sys/devices/platform": 1,
+    "/sys/devices/system": 2,
+    "/sys/devices/virtual": 1,
+    "/sys/fs": 2,
+    "/sys/kernel": 1,
+    "/sys/kernel/config": 1,
+    "/sys/kernel/debug": 2,
+    SLAB: 1,
+    "/sys/kernel/tracing/events": 1,
+    "/sys/module": 1,
+    "/dev": 2,
+}
+"""Folders, and how deep what is in them is listed."""
+NOT_INTO = {
+    *("/proc/sys", "/proc/self", "/proc/thread-self", "/proc/irq", "/sys/kernel/debug/slab", "/sys/kernel/debug/tracing"),
+    *("/dev/pts", "/dev/shm"),  # noqa: S108 - terminals come and go with SSH's sessions
+}
+"""Folders that are not listed, or elsewhere in this table, or too large, or never still."""
+WRITABLE = ("/", "/tmp", "/run", "/dev/shm")  # noqa: S108 - nothing is put there
+"""Where files are made. Each file system knows how many it has."""
+SYMBOLS = "/run/kmodlab-symbols"
+"""Lines of /proc/kallsyms, each with the one that follows it, which a first boot has left there: to read all of it takes
+an emulated one six seconds."""
+TIMER_BASES = 32 << 10
+"""Bytes that a processor's timer_bases have at most: three of 4.7 KiB."""
+LARGEST = (1 << 64) - 1
 OVER = 124
 MOST = 4 << 20
 LAST_WORDS = 2.0
@@ -60,48 +115,201 @@ def status_of(child: int, limit: float) -> int:
         os.close(pidfd)
 
 
-def within(folder: str) -> list[str]:
-    """A folder's entries; none where there is no such folder (any more)."""
-    try:
-        return [f"{folder}/{name}" for name in os.listdir(folder)]
-    except OSError:
-        return []
-
-
-def entries() -> Iterator[str]:
-    """Whatever a module could leave behind."""
-    yield from (path for path in within("/proc") if not path[len("/proc/")].isdigit())
-    yield from within("/sys/kernel")
-    for tables in within("/proc/sys"):
-        yield from within(tables)
-    for table in (*TABLES, *(f"/proc/sys/kernel/{name}" for name in SETTINGS)):
-        yield from (f"{table}: {' '.join(line.split())}" for line in lines_of(table))
-    for kind in within("/sys/class"):
-        yield kind
-        yield from within(kind)
-    for bus in within("/sys/bus"):
-        yield bus
-        yield from within(f"{bus}/drivers")
-        yield from within(f"{bus}/devices")
-    with os.scandir("/dev") as devices:
-        for device in devices:
-            yield device.path
-            if device.is_dir(follow_symlinks=False) and device.name != "pts":  # terminals come and go with SSH's sessions
-                yield from within(device.path)
-
-
-def lines_of(path: str) -> list[str]:
-    """A table of the kernel's; nothing where this kernel has none."""
-    try:
-        return contents(path).splitlines()
-    except OSError:
-        return []
-
-
 def contents(path: str) -> str:
     """What a file of the kernel's says."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+    file = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while part := os.read(file, 1 << 16):
+            parts.append(part)
+        return b"".join(parts).decode(errors="replace")
+    finally:
+        os.close(file)
+
+
+def listed(folder: str) -> list[str]:
+    """A folder's entries; none where there is no such folder (any more), or none that can be listed."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+inside: dict[str, tuple[list[str], list[str]]] = {}
+"""By folder: its entries when it was last listed, and those that are folders themselves."""
+
+
+def tree(folder: str, depth: int) -> Iterator[tuple[str, str]]:
+    """A folder's entries, and those of the folders in it. Which entries are folders is asked only where others are there now."""
+    names = listed(folder)
+    if folder == "/proc":
+        names = [name for name in names if not name.isdigit()]
+    if (depth > 1 or folder == SLAB) and (folder not in inside or inside[folder][0] != names):
+        inside[folder] = names, folders_in(folder)
+    if folder == SLAB:
+        names = inside[folder][1]
+    if names:
+        yield f"{folder}/", "\n".join(names)
+    if depth > 1:
+        for name in inside[folder][1]:
+            yield from tree(f"{folder}/{name}", depth - 1)
+
+
+def folders_in(folder: str) -> list[str]:
+    """Those of its entries that are folders; in /proc, no processes."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.isdigit() and entry.path not in NOT_INTO and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+names: dict[str, tuple[bool, str]] = {}
+"""Who is a process: by its number, whether it is a thread of the kernel's, and its name."""
+
+
+def processes() -> Iterator[tuple[str, str]]:
+    """The name of each."""
+    numbers = [number for number in os.listdir("/proc") if number.isdigit()]
+    for gone in names.keys() - set(numbers):
+        del names[gone]
+    for number in numbers:
+        if number not in names:
+            try:
+                told = contents(f"/proc/{number}/stat")
+            except OSError:  # it has ended meanwhile
+                continue
+            begin, end = told.index("(") + 1, told.rindex(")")
+            names[number] = told[end:].split()[2] == "2", told[begin:end]
+    for place, kernels in (("threads", True), ("processes", False)):
+        yield place, "\n".join(name for thread, name in names.values() if thread is kernels)
+
+
+def files() -> str:
+    """How many files each file system in memory has."""
+    counts = ((place, os.statvfs(place)) for place in WRITABLE)
+    return "\n".join(f"{place} {count.f_files - count.f_ffree}" for place, count in counts)
+
+
+def places() -> Iterator[tuple[str, str]]:
+    """Whatever a module could leave behind."""
+    if os.path.isdir("/sys/kernel/config") and "/sys/kernel/config " not in contents("/proc/mounts"):
+        status_of(start_shell("exec mount -t configfs none /sys/kernel/config", [0, 2, 2]), LAST_WORDS)
+    for folder, depth in TREES.items():
+        yield from tree(folder, depth)
+    for bus in listed("/sys/bus"):
+        yield f"/sys/bus/{bus}/drivers/", "\n".join(listed(f"/sys/bus/{bus}/drivers"))
+        yield f"/sys/bus/{bus}/devices/", "\n".join(listed(f"/sys/bus/{bus}/devices"))
+    for table in (*TABLES, *(f"/proc/sys/kernel/{name}" for name in SETTINGS)):
+        with suppress(OSError):  # this kernel has none
+            yield table, contents(table)
+    yield from processes()
+    yield "files", files()
+
+
+class Core:
+    """The kernel's memory, as /proc/kcore shows it to root."""
+
+    def __init__(self) -> None:
+        """OSError where the kernel shows it to nobody; ValueError where its symbols are not known."""
+        lines = [line.split() for line in contents(SYMBOLS).splitlines()]
+        self.symbols = {words[2]: int(words[0], 16) for words in lines if len(words) == 3}
+        names = [*self.symbols]
+        if not {"_stext", "_etext", "timer_bases", "__per_cpu_offset", "delayed_work_timer_fn"} <= self.symbols.keys():
+            raise ValueError("symbols are missing")
+        after = names[names.index("timer_bases") + 1 :]
+        self.size = self.symbols[after[0]] - self.symbols["timer_bases"] if after else 0
+        if not 0 < self.size <= TIMER_BASES:
+            raise ValueError("where the timers end is not known")
+        self.file = os.open("/proc/kcore", os.O_RDONLY)
+        header = os.pread(self.file, 64, 0)
+        if header[4] != 2:
+            raise ValueError("not of 64 bits")
+        start, count = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
+        parts = (struct.unpack("<IIQQQQQQ", os.pread(self.file, 56, start + 56 * number)) for number in range(count))
+        self.parts = [(address, size, offset) for kind, _, offset, address, _, _, size, _ in parts if kind == 1]
+
+    def read(self, address: int, size: int) -> bytes:
+        """So many bytes; fewer where there are no more."""
+        for begin, length, offset in self.parts:
+            if begin <= address < begin + length:
+                return os.pread(self.file, size, offset + address - begin)
+        return b""
+
+    def word(self, address: int) -> int:
+        """A number; 0 where there is none."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def timers(self) -> Iterator[int]:
+        """The functions that armed timers call, those of delayed work too.
+
+        A timer is a struct timer_list in a list of one of a processor's timer_bases, whose head it points back to: by that it is
+        known, whatever else these hold. The list may change while it is read. A delayed work's function lies before its timer.
+        """
+        for processor in range(os.cpu_count() or 1):
+            begin = self.symbols["timer_bases"] + self.word(self.symbols["__per_cpu_offset"] + 8 * processor) & LARGEST
+            block = self.read(begin, self.size)
+            for found in re.finditer(rb"\xff\xff", block):
+                head, odd = divmod(found.end(), 8)
+                slot, left = begin + 8 * (head - 1), 1000
+                timer = 0 if odd else int.from_bytes(block[8 * (head - 1) : 8 * head], "little")
+                while timer and left:
+                    node = self.read(timer, 32)
+                    if len(node) < 32:
+                        break
+                    after, back, _, function = struct.unpack("<4Q", node)
+                    if back != slot:
+                        break
+                    yield self.word(timer - 8) if function == self.symbols["delayed_work_timer_fn"] else function
+                    timer, slot, left = after, timer, left - 1
+
+
+core: "Core | None" = None
+with suppress(OSError, ValueError):
+    core = Core()
+
+
+def stray_timers(core: Core, modules: str) -> list[str]:
+    """What armed timers call that belongs neither to the kernel nor to a module that it has (/proc/modules)."""
+    text = range(core.symbols["_stext"], core.symbols["_etext"])
+    others = [function for function in core.timers() if function not in text]
+    if others:
+        lines = (line.split() for line in modules.splitlines())
+        known = [range(int(words[5], 16), int(words[5], 16) + int(words[1])) for words in lines]
+        others = [function for function in others if not any(function in each for each in known)]
+    return [f"{function:#x}" for function in others]
+
+
+def stray_hrtimers() -> list[str]:
+    """The same of high-resolution timers: the kernel lists them, with an address where it knows no name (any more)."""
+    try:
+        return re.findall(r">, (0x[0-9a-f]+), S:", contents("/proc/timer_list"))
+    except OSError:
+        return []
+
+
+told: dict[str, str] = {}
+"""What was where at the last look."""
+
+
+def look(everywhere: bool) -> dict[str, "str | None"]:
+    """What is other than at the last look."""
+    now = {place: contents(place) for place in KERNEL}
+    if everywhere:
+        now.update(places())
+        now["timers"] = "\n".join((*stray_hrtimers(), *(stray_timers(core, now["/proc/modules"]) if core else ())))
+    news: dict[str, str | None] = {place: text for place, text in now.items() if told.get(place) != text}
+    if everywhere:
+        news.update(dict.fromkeys(told.keys() - now.keys()))
+    told.update(now)
+    for place, text in news.items():
+        if text is None:
+            del told[place]
+    return news
 
 
 def start_shell(script: str, streams: list[int]) -> int:
@@ -116,31 +324,25 @@ def start_shell(script: str, streams: list[int]) -> int:
 requests = os.fdopen(os.dup(0), encoding="utf-8")
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 job: dict[str, str] = {}
-listed: list[str] = []
 for request in requests:
     job = json.loads(request)
-    if "look" in job:
-        found = sorted(entries()) if job["look"] == "all" else listed
-        news = None if found == listed else found
-        listed = found
-        told = [contents("/proc/sys/kernel/tainted"), contents("/proc/modules"), contents("/proc/interrupts"), news]
-        answers.write(json.dumps([job["id"], *told]) + "\n")
-        answers.flush()
-        continue
-    # Files, not pipes: what a job leaves running in the background holds up nobody.
-    streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-    os.pwrite(streams[0], job["stdin"].encode(), 0)
-    child = start_shell(job["shell"], streams) if "shell" in job else os.fork()
-    if not child:
-        os.setpgrp()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-        break
-    status = status_of(child, float(job["limit"]))
-    output = [os.pread(stream, min(os.fstat(stream).st_size, MOST), 0).decode(errors="replace") for stream in streams[1:]]
-    for stream in streams:
-        os.close(stream)
-    answers.write(json.dumps([job["id"], status, *output]) + "\n")
+    answer: list[object] = [job["id"], 0, "", ""]
+    if "stdin" in job:
+        # Files, not pipes: what a job leaves running in the background holds up nobody.
+        streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
+        os.pwrite(streams[0], job["stdin"].encode(), 0)
+        child = start_shell(job["shell"], streams) if "shell" in job else os.fork()
+        if not child:
+            os.setpgrp()
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            break
+        answer[1] = status_of(child, float(job["limit"]))
+        answer[2:] = [os.pread(stream, min(os.fstat(stream).st_size, MOST), 0).decode(errors="replace") for stream in streams[1:]]
+        for stream in streams:
+            os.close(stream)
+    answer.append(look(job["look"] == "all") if "look" in job else None)
+    answers.write(json.dumps(answer) + "\n")
     answers.flush()
 else:
     sys.exit()

@@ -94,9 +94,9 @@ def test_a_lost_connection_is_told_as_such() -> None:
 
 
 def test_what_it_says_of_itself_may_be_anything() -> None:
-    look = json.dumps([1, "4096 and more", "", "", None])
+    look = json.dumps([1, 0, "", "", {"/proc/sys/kernel/tainted": "4096 and more"}])
     with pytest.raises(GuestLostError, match="'4096 and more' is no number"):
-        wicked(f"echo {shlex.quote(look)}").look(5, entries=False)
+        _ = wicked(f"echo {shlex.quote(look)}").look(5, everywhere=False)[1].tainted
 
 
 @pytest.mark.parametrize("flood", ["yes", "head -c 1G /dev/zero"])

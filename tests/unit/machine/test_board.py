@@ -26,7 +26,7 @@ case "$*" in
 *os-release*) cat "$BOARD/facts" ;;
 *python3*) while read -r order; do
     id=$(echo "$order" | sed 's/.*"id": \\([0-9]*\\).*/\\1/')
-    echo "[$id, 0, \\"$(head -n 1 "$BOARD/facts")\\", \\"\\"]"
+    echo "[$id, 0, \\"$(head -n 1 "$BOARD/facts")\\", \\"\\", null]"
 done ;;
 esac
 """

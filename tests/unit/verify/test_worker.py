@@ -10,13 +10,12 @@ import pytest
 
 from kmodlab.ground.errors import LabError
 from kmodlab.guest import kmemleak
-from kmodlab.guest.shell import GuestLostError, Result
+from kmodlab.guest.shell import GuestLostError, Look, Result
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
 from kmodlab.results.contract import Check, Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
 from kmodlab.verify import worker as worker_file
-from kmodlab.verify.module import State
 from kmodlab.verify.worker import STAGES, Worker, aftermath, look
 
 K = "6.12-x86_64"
@@ -56,6 +55,14 @@ class Guest:
     """A system that does what it is told and answers nothing but the taint."""
 
     log: Log = field(default_factory=Log)
+    places: dict[str, str] = field(default_factory=dict)
+    patience: float = 0.1
+
+    def look_again(self) -> Look:
+        return Look(dict(self.places))
+
+    def look(self, script: str, **_: object) -> tuple[Result, Look]:
+        return Result(0, "", ""), self.look_again()
 
     def connect(self) -> None: ...
     def close(self) -> None: ...
@@ -72,6 +79,7 @@ class Target:
     restored: int = 0
     here: Guest = field(default_factory=Guest)
     state: str = "runs"
+    emulated: bool = True
 
     def guest(self) -> Guest:
         return self.here
@@ -96,7 +104,7 @@ class Column:
         self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
         self.target = Target(folder / "console.log")
         self.entries = [Module(name=name) for name in names]
-        self.order = type("Order", (), {"quick": False})()
+        self.order = type("Order", (), {"quick": False, "fresh": False})()
 
     def alive(self, before: Stage) -> list[Module]:
         return self.entries
@@ -236,14 +244,14 @@ def test_a_second_pass_leaves_alone_what_the_first_one_decided(column: Column) -
         column.run.record(K, "one", stage, Verdict.FAIL if stage is Stage.LOG else Verdict.PASS, "oops")
         column.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the column broke")
     column.run.record(K, "three", Stage.LOAD, Verdict.PASS)
-    assert worker(column).decided == {"one"}
+    assert worker_of(column).decided == {"one"}
 
 
 def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> None:
     """A later test may load it by its own commands: then it must be looked for again."""
     verifying = worker_of(column)
     cell = verifying.begin("one")
-    cell.module.gone = State(0, frozenset(), frozenset(), frozenset())
+    cell.module.gone = Look({})
     look(verifying, cell)
     assert cell.module.gone is None
 
@@ -285,3 +293,44 @@ def test_what_the_console_says_again_is_no_second_finding(column: Column) -> Non
     (found,) = cell.findings.values()
     assert (found.kind, found.count) == ("oops", 1)
     assert any("Fatal exception" in line for line in found.trace), "the longer of both"
+
+
+def test_what_a_test_leaves_in_userland_is_no_fault_and_yet_nobody_else_finds_it(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one")
+    column.target.here.places["processes"] = "sleep"
+    life(verifying, "two")
+    assert column.target.restored == 1
+    life(verifying, "three")
+    verifying.finish()
+    assert column.target.restored == 1
+    assert {verdict for verdict, _, _ in column.verdicts().values()} == {Verdict.PASS}
+
+
+def test_what_a_test_leaves_in_the_kernel_is_its_modules_fault(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one")
+    column.target.here.places["/proc/"] = "litter"
+    life(verifying, "two")
+    assert column.target.restored == 1
+    assert column.verdicts()["one"] == (
+        Verdict.FAIL,
+        Stage.UNLOAD,
+        "when its tests had ended: still there after unloading: /proc/litter",
+    )
+
+
+def test_in_tree_modules_that_a_test_brought_in_may_stay(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one")
+    column.target.here.places |= {"/proc/": "fs", "/proc/modules": "nfs 4096 0 - Live 0x0\n"}
+    life(verifying, "two")
+    assert column.target.restored == 0
+
+
+def test_fresh_restores_the_machine_before_every_cell(column: Column) -> None:
+    column.order.fresh = True
+    verifying = worker_of(column)
+    for name in ("one", "two", "three"):
+        life(verifying, name)
+    assert column.target.restored == 2
