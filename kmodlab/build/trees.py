@@ -39,6 +39,8 @@ GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)|(^__py
 ANY = re.compile("")
 SOURCES = (".c", ".S", ".rs")
 """What a module of one file is written in."""
+PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]*-dkms(=\S+)?$")
+"""How a package of such sources is called; NAME=VERSION for one that is not the newest."""
 REMOTE = re.compile(r"^(\w+://|[\w.-]+@[\w.-]+:)")
 """How a repository somewhere else is called."""
 
@@ -101,7 +103,7 @@ def copied(asked: str | Path) -> Tree:
 def _places(asked: str | Path) -> list[Path]:
     """The folders and files that MODULES names: one, whose name may hold spaces, or several."""
     text = str(asked)
-    words = [text] if isinstance(asked, Path) or (text and Path(text).exists()) else _words(text)
+    words = [text] if isinstance(asked, Path) else words_of(text)
     for word in words:
         place = Path(word)
         if REMOTE.match(word):
@@ -117,7 +119,16 @@ def _places(asked: str | Path) -> list[Path]:
     return list(dict.fromkeys(Path(word).resolve() for word in words))
 
 
-def _words(text: str) -> list[str]:
+def packages_in(asked: str | Path) -> list[str]:
+    """The packages of the archive that MODULES names: x-dkms, where there is no such folder."""
+    words = [] if isinstance(asked, Path) else words_of(asked)
+    return [word for word in words if PACKAGE.match(word) and not Path(word).exists()]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of MODULES: one where there is such a folder or file, whose name may hold blanks."""
+    if text and Path(text).exists():
+        return [text]
     try:
         return shlex.split(text)
     except ValueError as problem:

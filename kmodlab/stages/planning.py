@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,8 @@ from typing import Protocol
 
 from kmodlab.build import kbuild, trees
 from kmodlab.build.modules import Explore, Explored, Part, SourceModule, discover
-from kmodlab.build.trees import Tree, copied
-from kmodlab.debian import roots
+from kmodlab.build.trees import Tree, copied, packages_in, words_of
+from kmodlab.debian import dkms_package, roots
 from kmodlab.debian.archive import Resolved, resolve
 from kmodlab.ground.cache import REPOSITORY, digest
 from kmodlab.ground.errors import LabError
@@ -101,12 +102,13 @@ def intend(
         emulated_by(kernel)
         if secureboot:
             secure_kernel(kernel)
-    tree = copied(modules)
-    make = load_catalog(tree.folder, tree.origin).make
+    tree = None if packages_in(modules) else copied(modules)  # what is no tree is told before anybody is asked
     found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
     problems = [str(each) for each in found.values() if isinstance(each, LabError)]
     if len(problems) == len(found):
         raise LabError(problems[0])
+    tree = tree or copied(_with_packages(modules, found.values()))
+    make = load_catalog(tree.folder, tree.origin).make
     limits = replace(kbuild.BUILDING, seconds=build_limit) if build_limit else None
     sources = {module.name: module for module in discover(tree, _explorer(found.values(), limits), make)}
     every = entries(tree, sources)
@@ -174,6 +176,18 @@ def plan(
         if isinstance(problem, LabError):
             run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def _with_packages(modules: str | Path, found: Iterable[object]) -> str:
+    """MODULES with the folders of the packages that it names, as the first kernel's suites have them."""
+    first = next((each for each in found if isinstance(each, Resolved)), None)
+    if not first:
+        raise LabError(
+            f"MODULES: {modules}: only the lab's own kernels have an archive to take a package of: name one in KERNELS"
+        )
+    packages = packages_in(modules)
+    words = (str(dkms_package.sources(first, word)) if word in packages else word for word in words_of(str(modules)))
+    return shlex.join(words)
 
 
 def _explorer(found: Iterable[object], limits: Limits | None) -> Explore | None:

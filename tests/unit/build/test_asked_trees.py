@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kmodlab.build.modules import discover
-from kmodlab.build.trees import copied
+from kmodlab.build.trees import copied, packages_in
 from kmodlab.ground.errors import LabError
 
 
@@ -56,3 +56,13 @@ def test_what_cannot_be_taken_is_named_with_its_mend(tmp_path: Path, word: str, 
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(LabError, match=f"^MODULES: .*{why}"):
         copied(word.format(tmp=tmp_path))
+
+
+def test_a_package_is_one_only_where_no_folder_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine-dkms").mkdir()
+    assert packages_in("v4l2loopback-dkms mine-dkms x.c dm-writeboost-dkms=2.2.18-1") == [
+        "v4l2loopback-dkms",
+        "dm-writeboost-dkms=2.2.18-1",
+    ]
+    assert packages_in(tmp_path / "other-dkms") == []

@@ -131,3 +131,38 @@ def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
     }
     assert '"nobodys"' in results["lost"].built.reason and sorted(decided) == ["broken", "hub", "lost", "spoke"]
     assert {"hub", "spoke"} in asked
+
+
+def test_folders_beside_each_other_get_each_others_symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a part of its own: who lacks a symbol is built again with what the others export, and is decided only then."""
+    told: list[tuple[str, bool]] = []
+    needs = {"hub": "", "mid": "hub", "end": "mid", "lost": "nobody"}
+
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits, read_only: dict[Path, Path] | None = None) -> Answer:
+        if "env" not in command:  # strip
+            return Answer(0, "")
+        name = (work / "Makefile").read_text().split()[2].removesuffix(".o")
+        lists = [next(iter(read_only or {})) / "Module.symvers"]
+        known = "".join(path.read_text() for path in lists if path.exists())
+        if needs[name] and f"\t{needs[name]}_use\t" not in known:
+            return Answer(2, f'ERROR: modpost: "{needs[name]}_use" [{name}.ko] undefined!')
+        (work / f"{name}.ko").write_bytes(b"\x7fELF")
+        (work / "Module.symvers").write_text(f"0x00000000\t{name}_use\t{name}\tEXPORT_SYMBOL_GPL\t\n")
+        return Answer(0, f"  LD [M]  /mnt/{name}.ko\n")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    modules = []
+    for name in ("end", "lost", "mid", "hub"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Makefile").write_text(f"obj-m := {name}.o\n")
+        modules.append(module(name, folder=tmp_path / name))
+    for _ in range(2):  # built, then found in the cache
+        results = build(tmp_path, "root", "6.12", modules, lambda result: told.append((result.module.name, result.built.ok)))
+        assert {name: result.built.ok for name, result in results.items()} == {
+            "end": True,
+            "lost": False,
+            "mid": True,
+            "hub": True,
+        }
+        assert len(told) == 4 and '"nobody_use"' in results["lost"].built.reason
+        told.clear()

@@ -1,0 +1,34 @@
+"""The sources that a -dkms package of the archive brings, as it would install them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kmodlab.debian import archive, userland
+from kmodlab.debian.archive import Resolved
+from kmodlab.ground.cache import cache_dir, filled
+from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import scratch
+
+
+def sources(resolved: Resolved, package: str) -> Path:
+    """The folder of a package's sources, of the newest version that a kernel's suites have. LabError where there are none.
+
+    They are downloaded as everything of the archive is, with its signature.
+    """
+    store = cache_dir() / "packages"
+    store.mkdir(exist_ok=True)
+    with scratch("package", within=store) as place:
+        try:
+            [found] = archive.download(resolved, [package], place)
+        except LabError as problem:
+            suites = " ".join(resolved.kernel.kernel_suites)
+            raise LabError(f"MODULES: {package} is no folder, and no package of {suites}: {problem}") from problem
+        target = store / found.stem
+        if not target.exists():
+            with filled(target) as folder:
+                userland.unpack([found], folder)
+    trees = sorted(path for path in target.glob("usr/src/*") if path.is_dir())
+    if not trees:
+        raise LabError(f"MODULES: the package {package} has no sources in /usr/src: it builds no module")
+    return trees[0] if len(trees) == 1 else target / "usr/src"
