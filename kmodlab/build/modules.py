@@ -219,6 +219,13 @@ def _of_part(tree: Tree, part: Part, explore: Explore | None, problems: list[str
             asked += _asked(tree, part, place)
         except LabError as problem:
             unread = unread or str(problem).removeprefix("MODULES: ")
+    if not part.rules:  # they may include what names modules
+        try:
+            asked += _asked(tree, part, ".")
+            part = part.model_copy(update={"rules": (".",)} if asked else {})
+            asked = [module.model_copy(update={"part": part}) for module in asked]
+        except LabError as problem:
+            problems.append(str(problem).removeprefix("MODULES: "))
     if part.dkms:
         try:
             if explore and (modules := explore(part, asked).modules):
@@ -320,6 +327,13 @@ def module_of(part: Part, path: str, objects: Iterable[str], where: str) -> Sour
         mend = "rename it" if name else "is a variable in obj-m unset?"
         raise LabError(f"MODULES: {where}, which is no module's name: {mend}") from problem
     return SourceModule(name=name, part=part, path=path, objects=tuple(objects))
+
+
+def misnamed(part: Part, path: str) -> SourceModule:
+    """What stands for a module that was made, and whose name is none."""
+    name = PurePosixPath(path).name
+    problem = f"'{name}.ko' is no module's name: letters, digits, _, -, + and . only; rename it"
+    return SourceModule(name=_fit(name) or "module", part=part, path=path, objects=(), problem=problem)
 
 
 def _from_top(place: str, target: str) -> str:

@@ -39,6 +39,8 @@ GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)|(^__py
 ANY = re.compile("")
 SOURCES = (".c", ".S", ".rs")
 """What a module of one file is written in."""
+FIT = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")
+"""What a source of one module may be called."""
 PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]*-dkms(=\S+)?$")
 """How a package of such sources is called; NAME=VERSION for one that is not the newest."""
 REMOTE = re.compile(r"^(\w+://|[\w.-]+@[\w.-]+:)")
@@ -114,6 +116,8 @@ def _places(asked: str | Path) -> list[Path]:
             raise LabError(f"MODULES: {word} is a repository without its files: clone it, and name the clone's folder")
         if not place.is_dir() and place.suffix not in SOURCES:
             raise LabError(f"MODULES: {word} is no folder, and no source in {', '.join(SOURCES)}")
+        if not place.is_dir() and not FIT.match(place.stem):
+            raise LabError(f"MODULES: {word}: a module's name has letters, digits, _, -, + and . only: rename the file")
     if not words:
         raise LabError("MODULES: names nothing", hint="name a folder that holds modules and their Makefile")
     return list(dict.fromkeys(Path(word).resolve() for word in words))
