@@ -5,6 +5,7 @@ ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
 FRESH ?=
+CHECKS ?=
 STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
@@ -24,8 +25,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, CHECKS=1, STRESS=200, REFRESH=1, BOARDS=FILE
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12
@@ -52,7 +53,7 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; \
-	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
+	$(run)kmodlab matrix --refresh --checks --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
 
 lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
 	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv

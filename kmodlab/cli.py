@@ -48,6 +48,7 @@ for _command in (show_kernels, show_schema, show_completion, show_manual):
 
 @main.command()
 @run_options
+@click.option("--checks", is_flag=True, help="Have each kernel check its memory: what a module corrupts or loses is named.")
 @click.option("--fresh", is_flag=True, help="Restore the machine before every module: two seconds each.")
 @click.option(
     "--build-limit",
@@ -70,6 +71,7 @@ def matrix(
     only: str,
     secureboot: bool,
     quick: bool,
+    checks: bool,
     fresh: bool,
     stress: int,
     build_limit: float,
@@ -91,6 +93,7 @@ def matrix(
             refresh=refresh,
             secureboot=secureboot,
             quick=quick,
+            checks=checks,
             fresh=fresh,
             boards=boards.absolute(),
             stress=stress,

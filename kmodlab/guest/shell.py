@@ -162,9 +162,11 @@ class Shell:
         _, status, output, errors, _ = self._ask(job, limit, script.strip().partition("\n")[0])
         return Result(status, output, errors)
 
-    def look(self, limit: float, *, everywhere: bool, script: str = "", timeout: float = 0) -> tuple[Result, Look]:
+    def look(
+        self, limit: float, *, everywhere: bool, checks: bool = False, script: str = "", timeout: float = 0
+    ) -> tuple[Result, Look]:
         """What the target is like after a shell script, if there is one, that may take `timeout`; errors as with `run`."""
-        job: dict[str, str | float] = {"look": "all" if everywhere else "kernel"}
+        job: dict[str, str | float] = {"look": ("checks" if checks else "all") if everywhere else "kernel"}
         if script:
             job |= {"shell": script, "stdin": "", "limit": timeout}
         _, status, output, errors, news = self._ask(job, timeout + limit, script.strip().partition("\n")[0] or "a look at it")
@@ -316,6 +318,8 @@ class Guest:
     """SSH's user is not root, and becomes root by sudo, without a password."""
     patience: float = 1.0
     """By how much every limit that is given to it, or to its log and sessions, is longer: 1 is a distribution's kernel."""
+    checks: bool = False
+    """Its kernel keeps marks in its slab caches: each look at everything has it check them."""
     log: GuestLog = field(init=False)
     _shell: Shell = field(init=False)
     _release: str = ""
@@ -380,7 +384,9 @@ class Guest:
         AssertionError where the script does not end within `timeout` seconds; GuestLostError where the target does not answer.
         """
         timeout *= self.patience
-        answer, seen = self._shell.look(LOOK_LIMIT * self.patience, everywhere=everywhere, script=script, timeout=timeout)
+        answer, seen = self._shell.look(
+            LOOK_LIMIT * self.patience, everywhere=everywhere, checks=self.checks, script=script, timeout=timeout
+        )
         if answer.rc == OVER:
             raise AssertionError(f"did not end within {timeout:g} s: {_told(script, answer)}")
         return answer, seen

@@ -67,6 +67,8 @@ def between(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[s
             known = {each.split(" ")[0] for each in then}
             came = Counter(each for each in came if each.split(" ")[0] in known)
             went = Counter[str]()
+        elif place == "memory":
+            went = Counter[str]()
         elif place.startswith("/proc/sys/kernel/") and not place.endswith("/"):
             went = Counter[str]()  # it has another value
         new += [named(place, each) for each in came]
@@ -113,6 +115,11 @@ def _process(line: str) -> str:
     return "" if COMING_AND_GOING.match(line) else line
 
 
+def _allocated(line: str) -> str:
+    cache, function, count = (*line.split(), "", "", "")[:3]
+    return f"{count} of {cache}, allocated by {function}" if count else ""
+
+
 def _device(line: str) -> str:
     return "" if SCREEN.fullmatch(line) else line
 
@@ -130,6 +137,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "/proc/net/netlink": _found(r"^\S+ +(\d+) +0 "),  # the kernel's own sockets; a process has its number
     "/sys/kernel/debug/kprobes/list": _found(r"^\S+ +(.*)$"),  # without the address
     "/sys/kernel/tracing/enabled_functions": _found(r"^(\S+)"),
+    "memory": _allocated,
     "/dev/": _device,
     "/sys/class/vc/": _device,
     "processes": _process,
@@ -141,6 +149,7 @@ WORDS = {
     "/proc/net/netlink": "a netlink socket of protocol",
     "/sys/kernel/tracing/enabled_functions": "a hook of ftrace at",
     "/sys/kernel/debug/kprobes/list": "a kprobe at",
+    "memory": "memory that nobody frees:",
     "threads": "the kernel's thread",
     "timers": "a timer or delayed work, armed, that calls",
 }

@@ -32,6 +32,8 @@ class Order(BaseModel):
     """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
     quick: bool = False
     """Life cycles only, no behaviour tests."""
+    checks: bool = False
+    """Boot every kernel so that it keeps marks in its memory, and have it check them whenever a module has gone."""
     fresh: bool = False
     """Restore the machine before every cell."""
     build_limit: float = kbuild.BUILDING.seconds

@@ -34,6 +34,8 @@ from kmodlab.results.contract import Stage, Verdict
 from kmodlab.run.column import SIMULATOR, Column
 from kmodlab.sign import keys, signing
 
+CHECKS = "slub_debug=FZPU slab_debug=FZPU page_poison=1 kfence.sample_interval=10 init_on_alloc=0"
+"""Words for a kernel that is to check itself; newer ones say slab, older ones slub. Caches that are checked are not merged."""
 COMPILING = Limits(seconds=120)
 """For one user program."""
 
@@ -65,11 +67,13 @@ class VmColumn(Column):
 
     @property
     def target(self) -> Vm:
-        resolved, image = self.resolved, BootImage(self._image("boot"))
+        kernel, image = self.resolved.kernel, BootImage(self._image("boot"))
+        if self.order.checks:
+            kernel = kernel.model_copy(update={"vm_cmdline": f"{kernel.vm_cmdline} {CHECKS}"})
         if self.order.secureboot:
-            firmware = secure_firmware(resolved.kernel, [self._certificate])
-            return Vm(secure_kernel(resolved.kernel), signed_image(image), self._machine, self.console, firmware)
-        return Vm(resolved.kernel, image, self._machine, self.console, ordinary(resolved.kernel, self._certificate))
+            firmware = secure_firmware(kernel, [self._certificate])
+            return Vm(secure_kernel(kernel), signed_image(image), self._machine, self.console, firmware)
+        return Vm(kernel, image, self._machine, self.console, ordinary(kernel, self._certificate))
 
     @property
     def _machine(self) -> Path:

@@ -111,8 +111,8 @@ for file in initstate taint version srcversion; do
     [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
 done
 echo "== sections"
-for file in /sys/module/{module.kname}/sections/*text*; do
-    [ -f $file ] && read -r value <$file && echo "${{file##*/}} $value"
+for file in /sys/module/{module.kname}/sections/.*text*; do
+    [ -f $file ] && {{ read -r value <$file || true; }} && echo "${{file##*/}} $value"
 done
 exit 0"""
         answer, after = self._sh(Stage.LOAD, script, everywhere=False)

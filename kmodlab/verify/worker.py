@@ -99,6 +99,7 @@ class Worker:
         self.target = column.target
         self.release = column.release
         self.guest = self.target.guest()
+        self.guest.checks = column.order.checks
         self.guest.connect()
         self.wiring = column.wiring
         self.key_known = column.key_known
@@ -322,6 +323,7 @@ class Worker:
             self.lost = str(problem)
             raise
         self.guest = self.target.guest()
+        self.guest.checks = self.column.order.checks
         try:
             self.column.deploy_to(self.guest)
             self.cursor = self.guest.log.mark()

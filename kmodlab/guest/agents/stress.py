@@ -21,6 +21,9 @@ NUMBERS = {"x86_64": (313, 176), "aarch64": (273, 106), "armv7l": (379, 129)}
 # Said to who is not the first: it is loaded, is just going, is not there.
 NOT_MINE = (errno.EEXIST, errno.EBUSY, errno.ENOENT, errno.EAGAIN)
 PATIENCE = 20  # seconds until a module that says that it is in use must let go
+FRUITLESS = (
+    1000  # refusals, and that for so many seconds, without one unload: it is the module that says no, not the other processor
+)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,6 +40,9 @@ class Batch:
         self.left = job["loads"]
         self.lock = threading.Lock()
         self.problems: list[str] = []
+        self.refused = 0
+        """How often since a load was the last to be undone."""
+        self.undone = time.monotonic()
 
     def loop(self, cpu: int) -> None:
         """Load and unload on one processor until the batch is done."""
@@ -56,6 +62,7 @@ class Batch:
             if not error:
                 with self.lock:
                     self.left -= 1
+                    self.refused, self.undone = 0, time.monotonic()
             if error != errno.EAGAIN:
                 self.expect("rmmod", error)
                 return
@@ -65,7 +72,9 @@ class Batch:
 
     def expect(self, what: str, error: int) -> None:
         """Keep an error that is not the other processor's doing."""
-        if error and not (error in NOT_MINE and self.job["cpus"] > 1):
+        self.refused += bool(error)
+        stuck = self.refused > FRUITLESS and time.monotonic() - self.undone > PATIENCE
+        if error and (stuck or error not in NOT_MINE or self.job["cpus"] == 1):
             self.problems.append(f"{what}: {os.strerror(error)}")
 
     def run(self) -> None:
@@ -88,7 +97,8 @@ def give_back() -> None:
         Path("/proc/sys/vm/compact_memory").write_text("1")
     for cache in Path("/sys/kernel/slab").glob("*"):
         if not cache.is_symlink():
-            (cache / "shrink").write_text("1")
+            with contextlib.suppress(OSError):  # it has gone meanwhile
+                (cache / "shrink").write_text("1")
 
 
 def used() -> dict[str, int]:

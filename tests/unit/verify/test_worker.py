@@ -104,7 +104,7 @@ class Column:
         self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
         self.target = Target(folder / "console.log")
         self.entries = [Module(name=name) for name in names]
-        self.order = type("Order", (), {"quick": False, "fresh": False})()
+        self.order = type("Order", (), {"quick": False, "fresh": False, "checks": False})()
 
     def alive(self, before: Stage) -> list[Module]:
         return self.entries

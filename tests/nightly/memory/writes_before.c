@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A fault for kmodlab to find: it writes before the start of its memory */
+#include <linux/module.h>
+#include <linux/slab.h>
+
+static char *kept;
+
+static noinline void write_ahead(volatile char *to, int where)
+{
+	to[where] = 1;
+}
+
+static int __init fault_init(void)
+{
+	kept = kmalloc(100, GFP_KERNEL);
+	return kept ? 0 : -ENOMEM;
+}
+module_init(fault_init);
+
+static void __exit fault_exit(void)
+{
+	write_ahead(kept, -3);
+	kfree(kept);
+}
+module_exit(fault_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("A fault for kmodlab to find: it writes before the start of its memory");
