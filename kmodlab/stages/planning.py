@@ -80,7 +80,6 @@ def intend(
     refresh: bool = False,
     secureboot: bool = False,
     quick: bool = False,
-    fresh: bool = False,
     boards: Path = BOARDS,
     stress: int = 0,
     group: str = "fleet",
