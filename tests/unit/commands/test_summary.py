@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from rich.console import Console
 
 from kmodlab.build.trees import Tree
 from kmodlab.commands.summary import show_summary, summary
-from kmodlab.debian import archive
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.boards import Board, ResolvedBoard
@@ -36,10 +36,8 @@ LAST = Results(
 def intent(tmp_path: Path) -> Intent:
     inventory = load_inventory()
     kernel, broken = inventory["6.12-x86_64"], inventory["6.1-x86_64"]
-    resolved = Resolved(kernel=kernel, release="6.12.118", version="6.12.118-1", sources=("deb main",))
-    answer = archive._answer(kernel, resolved.sources)
-    answer.parent.mkdir(parents=True)
-    answer.write_text("{}")
+    asked = datetime.now(UTC) - timedelta(seconds=30)
+    resolved = Resolved(kernel=kernel, release="6.12.118", version="6.12.118-1", sources=("deb main",), asked=asked)
     board = Board(id="pi", board_arch="arm64", ansible_host="pi.example")
     there = ResolvedBoard(board=board, inventory=tmp_path, release="6.12.47-rpi", distribution="debian-13")
     return Intent(
