@@ -148,7 +148,7 @@ def _read(path: Path, model: type[_AnyModel]) -> _AnyModel:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise LabError(f"{path}: {where}: {one_line(first['msg'])}; this run cannot be read, start another") from problem
+        raise LabError(f"{path}: {where}: {one_line(first['msg'])}", hint="this run cannot be read, start another") from problem
 
 
 def _read_if_there(path: Path, model: type[_AnyModel]) -> _AnyModel | None:
@@ -169,7 +169,7 @@ class Run:
             self._started = _read(folder / "run.json", _Started)
         except (FileNotFoundError, NotADirectoryError) as problem:
             raise LabError(
-                f"{folder} is no run folder: it has no run.json; runs are in reports/, made by `make matrix`"
+                f"{folder} is no run folder: it has no run.json", hint="runs are in reports/, made by `make matrix`"
             ) from problem
 
     @property
@@ -201,7 +201,9 @@ class Run:
         try:
             return _read(self.folder / "plan.json", Plan)
         except FileNotFoundError as problem:
-            raise LabError(f"run {self.id} has no plan.json: it was stopped before it was planned; start another") from problem
+            raise LabError(
+                f"run {self.id} has no plan.json: it was stopped before it was planned", hint="start another"
+            ) from problem
 
     def plan(
         self,
@@ -407,10 +409,10 @@ def _new_folder(reports: Path, name: str) -> Path:
             continue
         except OSError as problem:
             raise LabError(
-                f"cannot make the run folder {folder}: {problem.strerror}; free the disk or mend its mode"
+                f"cannot make the run folder {folder}: {problem.strerror}", hint="free the disk or mend its mode"
             ) from problem
         return folder
-    raise LabError(f"{reports}: a hundred runs began in this second; wait for one")
+    raise LabError(f"{reports}: a hundred runs began in this second", hint="wait for one")
 
 
 def _point(link: Path, target: str) -> None:
@@ -420,7 +422,9 @@ def _point(link: Path, target: str) -> None:
         aside.replace(link)
     except OSError as problem:
         aside.unlink(missing_ok=True)
-        raise LabError(f"cannot point {link} to {target}: {problem.strerror}; move what is there out of the way") from problem
+        raise LabError(
+            f"cannot point {link} to {target}: {problem.strerror}", hint="move what is there out of the way"
+        ) from problem
 
 
 def _recorded(planned: Planned, known: _Records, stage: Stage, record: _Record, *, amends: bool) -> _Records:

@@ -33,7 +33,9 @@ class Lab:
         run = Run.open(folder)
         path = run.folder / FILE
         if not path.is_file():
-            raise LabError(f"run {run.id} has no {FILE}: it was stopped before it was planned; start another with `make matrix`")
+            raise LabError(
+                f"run {run.id} has no {FILE}: it was stopped before it was planned", hint="start another with `make matrix`"
+            )
         return cls(run, Order.model_validate_json(path.read_text()))
 
     @cached_property
@@ -50,7 +52,7 @@ class Lab:
     def column(self, kernel: str) -> Column:
         """That of one kernel; LabError where the run has none."""
         if kernel not in self.columns:
-            raise LabError(f"run {self.run.id} has no kernel {kernel}; it has: {' '.join(self.columns)}")
+            raise LabError(f"run {self.run.id} has no kernel {kernel}", hint=f"it has: {' '.join(self.columns)}")
         return self.columns[kernel]
 
     def write_inventory(self) -> Path:

@@ -29,7 +29,7 @@ def only_run() -> Iterator[int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
             raise LabError(
-                "another run of kmodlab is at work for this user; wait for it, or give it another XDG_CACHE_HOME"
+                "another run of kmodlab is at work for this user", hint="wait for it, or give it another XDG_CACHE_HOME"
             ) from problem
         yield lock.fileno()
 

@@ -91,12 +91,12 @@ def intend(
     """
     inventory = load_inventory()
     if 0 < stress < LEAST_LOADS:
-        raise LabError(f"STRESS={stress}: so few loads tell no loss from noise; ask for {LEAST_LOADS} or more")
+        raise LabError(f"STRESS={stress}: so few loads tell no loss from noise", hint=f"ask for {LEAST_LOADS} or more")
     words, known = list(words), load_boards(boards)
     kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group), known)
     chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]
     if secureboot and chosen:
-        raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines; leave it out of KERNELS")
+        raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines", hint="leave it out of KERNELS")
     for kernel in kernels:
         emulated_by(kernel)
         if secureboot:

@@ -70,7 +70,9 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
             timeout=limit,
         )
     if answer.returncode not in (0, 1, 5):
-        raise LabError(f"kernel {column.kernel}: the verifying worker broke (pytest status {answer.returncode}); see {log}")
+        raise LabError(
+            f"kernel {column.kernel}: the verifying worker broke (pytest status {answer.returncode})", hint=f"see {log}"
+        )
 
 
 STAGES: dict[str, tuple[Stage, Callable[[Column], bool]]] = {
