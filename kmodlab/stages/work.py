@@ -47,7 +47,7 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     tests += [REPOSITORY / "tests/retrial"] if only or not order.quick else []
     target = column.target.guest()
     command = [
-        *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid"),
         *("-c", os.devnull),  # whatever pytest's settings are above the folder that this is installed in
         *("-v", "-ra", "--durations=10", "-W", "error::pytest.PytestUnknownMarkWarning"),
         f"--timeout={TEST_LIMIT * target.patience:g}",

@@ -85,8 +85,8 @@ def _name(item: pytest.Item) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     worker = item.config.stash[WORKER]
-    if call.when == "call" and Stage.BEHAVIOUR is _stage(item):
-        _note(worker.begin(_name(item)), item, report)
+    if Stage.BEHAVIOUR is _stage(item) and (call.when == "call" or (call.when == "setup" and report.skipped)):
+        _note(worker.begin(_name(item)), item, report, call)
     if call.excinfo and not report.skipped:
         cell = worker.begin(_name(item))
         cell.log.append(f"--- {item.name} ({call.when})\n{report.longreprtext}")
@@ -99,10 +99,12 @@ def _stage(item: pytest.Item) -> Stage:
     return Stage.LOAD if any(_uses(item, each) for each in ("cell", "stress", "afterwards")) else Stage.BEHAVIOUR
 
 
-def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport) -> None:
+def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     """Keep which behaviour was seen, and which was not, and why."""
+    if cell.failed and cell.failed[0] is not Stage.BEHAVIOUR:
+        return  # why its tests are skipped is told already
     verdict = Verdict.SKIP if report.skipped else Verdict.PASS if report.passed else Verdict.FAIL
-    reason = report.longreprtext if report.skipped else ""
+    reason = str(call.excinfo.value) if report.skipped and call.excinfo else ""
     if verdict is not Verdict.FAIL:  # a failure is told in words below
         cell.checks.setdefault(Stage.BEHAVIOUR, []).append(Check(name=item.name, verdict=verdict, reason=reason))
 

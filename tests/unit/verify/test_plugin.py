@@ -1,0 +1,276 @@
+"""The plugin, its worker and a module's life, on a stand-in for a target: the agent, the connections and the tests are real."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from standin import StandIn
+
+from kmodlab.build.modules import SourceModule
+from kmodlab.build.trees import Tree
+from kmodlab.ground.cache import REPOSITORY
+from kmodlab.guest import shell
+from kmodlab.plan.boards import Board, ResolvedBoard
+from kmodlab.results.contract import Cell, Kernel, ModuleInfo, Stage, Verdict
+from kmodlab.results.folder import Planned, Run
+from kmodlab.run.deploy import deploy
+from kmodlab.run.lab import FILE, Lab, Order
+from kmodlab.verify import life_cycle
+from kmodlab.verify import module as module_file
+
+pytest_plugins = ["pytester"]
+K = "board"
+OOPS = "printk 'BUG: kernel NULL pointer dereference, address: 0000000000000000'"
+TOLD = {"version": "1.0", "srcversion": "ABC", "signer": "kmodlab"}
+"""What modinfo says of each module."""
+
+
+@dataclass
+class Bench:
+    """A planned run of some modules on the stand-in, and a folder of behaviour tests."""
+
+    machine: StandIn
+    lab: Lab
+    pytester: pytest.Pytester
+
+    def verify(self, *words: str, tests: str = "", status: int | None = None) -> dict[str, Cell]:
+        """Have the plugin verify the cells, with behaviour tests of these bodies beside the life cycles; the cells then."""
+        deploy(self.lab, K, self.lab.target(K).guest())
+        self.pytester.makepyfile(test_own_behaviour=f"import pytest\n\n{dedent(tests)}")
+        answer = self.pytester.runpytest_inprocess(
+            *("-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid", "--rootdir=/", "--timeout=60"),
+            *(f"--kmodlab-run={self.lab.run.folder}", f"--kmodlab-kernel={K}"),
+            *(str(REPOSITORY / "tests/verify/test_life_cycle.py"), "test_own_behaviour.py", *words),
+            no_reraise_ctrlc=True,
+        )
+        assert status is None or answer.ret == status
+        return {cell.module: cell for cell in self.lab.run.collect().cells}
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> Make:
+    """A bench of modules of these names, and of what its catalog says of them."""
+
+    def bench(*names: str, catalog: str = "modules: {}") -> Bench:
+        machine = StandIn(tmp_path / "machine")
+        monkeypatch.setenv("PATH", f"{machine.make()}:{os.environ['PATH']}")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setattr(module_file, "_told", lambda folder: {f"{name}.ko": TOLD for name in names})
+        monkeypatch.setattr(life_cycle, "LOG_LINE_LIMIT", 0.3)
+        lab = planned(tmp_path, names, catalog)
+        lab.target(K).start()
+        return Bench(machine, lab, pytester)
+
+    return bench
+
+
+def planned(folder: Path, names: tuple[str, ...], catalog: str) -> Lab:
+    """A run whose modules are built and signed, and wait to be verified."""
+    sources = folder / "sources"
+    sources.mkdir()
+    (sources / "catalog.yml").write_text(f"schema: 1\n{dedent(catalog)}\n")
+    for name in names:
+        (sources / f"{name}.c").touch()
+    run = Run.create(folder / "reports")
+    run.plan(
+        [Kernel(id=K, arch="x86_64")],
+        [ModuleInfo(name=name, source="", sha256="") for name in names],
+        [Planned(kernel=K, module=name, stages=list(Stage)) for name in names],
+    )
+    entry = Board(id=K, board_arch="x86_64", board_boot_limit=1.5, board_ssh_config="/dev/null")
+    order = Order(
+        tree=Tree(origin=sources, folder=sources),
+        modules=[SourceModule(name=name, folder=sources, objects=(name,)) for name in names],
+        only=[],
+        kernels={},
+        boards={K: ResolvedBoard(board=entry, inventory=sources, release="6.12.1-standin", distribution="debian-13")},
+    )
+    (run.folder / FILE).write_text(order.model_dump_json())
+    lab = Lab(run, order)
+    for part in ("modules", "programs", "lab-modules"):
+        (lab.artefacts(K) / part).mkdir(parents=True)
+    for name in names:
+        (lab.artefacts(K) / "modules" / f"{name}.ko").write_bytes(b"ELF")
+        for stage in (Stage.BUILD, Stage.SIGN, Stage.DEPLOY):
+            run.record(K, name, stage, Verdict.PASS)
+    return lab
+
+
+def said(cells: dict[str, Cell]) -> dict[str, tuple[str, str, str]]:
+    return {name: (str(cell.verdict), str(cell.stage), cell.reason) for name, cell in cells.items()}
+
+
+PROMISES = """
+modules:
+  quiet: {at_load: ["quiet: hello"]}
+  empty: {paths: [/proc/empty]}
+  keeps: {paths: [/proc/keeps]}
+  sleeps: {limit: 0.5}
+"""
+FAULTS: dict[str, tuple[str, str, str, str]] = {
+    # what it does when it is loaded, when it is unloaded; the stage at which it fails, and why
+    "good": ("printk 'good: hello'", "", "log", ""),
+    "refuses": ("rm -r sys/module/$name; refuse 'could not insert: No such device'; exit 1", "", "load", "No such device"),
+    "quiet": ("", "", "load", "the promised log line /quiet: hello/ did not come"),
+    "empty": ("", "", "load", "promised files: not there while loaded: .*/proc/empty"),
+    "coming": ("echo coming >sys/module/$name/initstate", "", "load", "in /sys/module: initstate is coming"),
+    "hidden": ("sed -i /hidden/d proc/modules", "", "load", "in lsmod: hidden is not in /proc/modules"),
+    "older": ("echo 0.9 >sys/module/$name/version", "", "load", "version: /sys/module says '0.9', the file '1.0'"),
+    "other": ("echo DEF >sys/module/$name/srcversion", "", "load", "srcversion: /sys/module says 'DEF', the file 'ABC'"),
+    "sleeps": ("exec sleep 9", "", "load", "did not end within 0.5 s"),
+    "oops": (OOPS, "", "log", "oops: BUG: kernel NULL pointer dereference"),
+    "warns": ("taint 512", "", "log", "taint W"),
+    "holes": ("for each in 1 2 3; do echo lost >>kmsg.log; done", "", "log", "the log cannot be trusted"),
+    "busy": ("", "refuse 'Module busy is in use'; exit 1", "unload", "Module busy is in use"),
+    "stays": ("", "rm -r sys/module/$name; exit 0", "unload", "module gone: still in /proc/modules: stays"),
+    "once": ("[ ! -e run/once ] || { refuse 'Bad address'; exit 1; }; touch run/once", "", "load", "loaded again: Bad address"),
+    "keeps": ("touch proc/keeps", "", "unload", "nothing left behind: still there after unloading: .*/proc/keeps"),
+    "leaves-class": ("touch sys/class/net/left", "", "unload", "nothing left behind: .*/sys/class/net/left"),
+    "leaves-bus": ("mkdir -p sys/bus/left", "", "unload", "nothing left behind: .*/sys/bus/left"),
+    "leaves-dev": ("touch dev/left", "", "unload", "nothing left behind: .*/dev/left"),
+    "leaves-number": ("echo '240 left' >proc/devices", "", "unload", "nothing left behind: .*/proc/devices: 240 left"),
+    "leaves-irq": ("echo ' 40:  0  IO-APIC  40-edge  left' >>proc/interrupts", "", "unload", "left behind: .*interrupt 40 left"),
+}  # fmt: skip
+
+
+def test_each_fault_in_a_modules_life_is_seen_and_is_its_own(make: Make) -> None:
+    """All on one machine, one after the other: none of them harms the next."""
+    bench = make(*FAULTS, catalog=PROMISES)
+    for name, (insmod, rmmod, _, _) in FAULTS.items():
+        bench.machine.module(name.replace("-", "_"), insmod=insmod, rmmod=rmmod)
+    cells = bench.verify()
+    for name, (_, _, stage, reason) in FAULTS.items():
+        cell = cells[name]
+        assert (cell.verdict, cell.stage) == (Verdict.FAIL if reason else Verdict.PASS, stage), (name, cell)
+        assert re.search(reason, cell.reason), cell
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_command_costs_one_cell(make: Make) -> None:
+    bench = make("one", "two")
+    bench.machine.module("one", insmod="die")
+    cells = bench.verify()
+    assert said(cells)["one"][:2] == ("fail", "load") and cells["one"].reason.startswith("hang: ")
+    assert "the connection was lost during" in (bench.lab.run.folder / cells["one"].log).read_text()
+    assert cells["two"].verdict is Verdict.PASS, said(cells)
+
+
+def test_an_agent_that_stops_answering_costs_one_cell(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "GRACE", 0.3)
+    bench = make("one", "two", catalog="modules:\n  one: {limit: 0.5}")
+    bench.machine.module("one", insmod="kill -STOP $(ps -o ppid= -p $PPID)")
+    cells = bench.verify()
+    assert said(cells)["one"][:2] == ("fail", "load") and "no answer within 0.5 s" in cells["one"].reason
+    assert cells["two"].verdict is Verdict.PASS, said(cells)
+
+
+def test_a_machine_that_does_not_come_back_is_an_error_of_all_but_the_one_that_killed_it(make: Make) -> None:
+    bench = make("one", "two", "three")
+    bench.machine.module("two", insmod=f"{OOPS}; touch down; die")
+    cells = bench.verify()
+    assert said(cells)["one"] == ("pass", "log", "")
+    assert said(cells)["two"][:2] == ("fail", "load")
+    assert said(cells)["three"][:2] == ("error", "load") and "did not come back within 2 s" in cells["three"].reason
+
+
+def test_what_a_module_did_is_not_forgotten_because_its_machine_came_back_without_modules(make: Make) -> None:
+    bench = make("one", "two", "three")
+    bench.machine.module("one", insmod=f"{OOPS}; touch full")
+    cells = bench.verify()
+    assert said(cells)["one"][:2] == ("fail", "log") and "oops: BUG" in cells["one"].reason
+    for name in ("two", "three"):
+        assert said(cells)[name][:2] == ("error", "load")
+        assert "the modules cannot be deployed: tar: ./one.ko: Cannot write: No space left on device" in cells[name].reason
+
+
+def test_a_test_that_is_over_its_time_limit_does_not_put_later_answers_one_off(make: Make) -> None:
+    bench = make("one", "two")
+    tests = """
+        @pytest.mark.module("one")
+        @pytest.mark.timeout(1, func_only=True)
+        def test_long(guest):
+            guest.sh("sleep 2; echo one")
+
+        @pytest.mark.module("one")
+        def test_next(guest):
+            assert guest.sh("echo two").stdout == "two\\n"
+    """
+    cells = bench.verify(tests=tests)
+    assert said(cells)["one"][:2] == ("fail", "behaviour") and "test_long: Timeout" in cells["one"].reason
+    assert [check.name for check in cells["one"].checks if check.name == "test_next"] == ["test_next"]
+    assert cells["two"].verdict is Verdict.PASS, said(cells)
+
+
+def test_each_behaviour_test_is_told_of_and_finds_its_module_unloaded_or_loaded(make: Make) -> None:
+    bench = make("one", "two", "three", catalog="modules:\n  one: {parameters: who=me}")
+    tests = """
+        @pytest.mark.module("one")
+        def test_unloaded(module):
+            assert not module.is_loaded()
+
+        @pytest.mark.module("one")
+        def test_loaded(loaded, worker):
+            assert loaded.is_loaded() and worker.guest is loaded.guest
+
+        @pytest.mark.module("one")
+        def test_wires(gpio):
+            pass
+
+        @pytest.mark.module("two")
+        def test_wrong(loaded):
+            assert loaded.guest.sh("echo no").stdout == "yes"
+    """
+    cells = bench.verify(tests=tests)
+    told = {check.name: (check.verdict, check.reason) for check in cells["one"].checks if check.name.startswith("test_")}
+    assert (told["test_unloaded"][0], told["test_loaded"][0], told["test_wires"][0]) == ("pass", "pass", "skip")
+    assert told["test_wires"][1] == "board has no GPIO lines that a test could drive"
+    assert said(cells)["two"][:2] == ("fail", "behaviour") and cells["two"].reason.startswith("test_wrong: ")
+    assert not (bench.machine.folder / "sys/module/two").exists(), "what a test leaves loaded is unloaded"
+    assert "no test of its own" in [check.name for check in cells["three"].checks]
+
+
+def test_what_an_interrupted_worker_has_not_seen_is_no_pass(make: Make) -> None:
+    bench = make("one", "two")
+    tests = """
+        @pytest.mark.module("one")
+        def test_interrupted():
+            raise KeyboardInterrupt
+    """
+    cells = bench.verify(tests=tests)
+    assert said(cells)["two"][0] == "error"
+
+
+def test_a_test_that_belongs_to_no_cell_is_refused(make: Make) -> None:
+    cells = make("one").verify(tests="def test_lost():\n    pass\n", status=pytest.ExitCode.USAGE_ERROR)
+    assert said(cells)["one"][0] == "error"
+
+
+def test_only_one_cell_is_verified_where_one_is_asked_for(make: Make) -> None:
+    cells = make("one", "two").verify("--kmodlab-only=two")
+    assert (said(cells)["one"][0], said(cells)["two"][0]) == ("error", "pass")
+
+
+def test_what_comes_when_a_module_has_gone_is_its_own(make: Make) -> None:
+    bench = make("one", "two")
+    bench.machine.module("two", rmmod=f"(sleep 1; {OOPS}) >/dev/null 2>&1 &")
+    cells = bench.verify(str(REPOSITORY / "tests/retrial"), "--kmodlab-afterwards=2")
+    assert cells["one"].verdict is Verdict.PASS
+    assert said(cells)["two"][:2] == ("fail", "log") and "when it had gone: oops: BUG" in cells["two"].reason
+
+
+def test_a_run_that_is_not_there_is_refused_in_one_line(make: Make, pytester: pytest.Pytester, tmp_path: Path) -> None:
+    for words, reason in (
+        ((), "needs --kmodlab-run and --kmodlab-kernel"),
+        ((f"--kmodlab-run={tmp_path / 'none'}", "--kmodlab-kernel=x"), "none"),
+    ):
+        answer = pytester.runpytest_inprocess("-p", "kmodlab.verify.plugin", "-p", "no:labgrid", *words)
+        assert answer.ret == pytest.ExitCode.USAGE_ERROR
+        assert reason in answer.stderr.str()
