@@ -75,6 +75,11 @@ _PART = re.compile(
     r"|\[ *\d+\] |-> #\d+ |Kernel Offset: |Disabling (?:lock debugging|IRQ))"
 )
 _STAMP = re.compile(r"(?:<\d+>)?\[ *(?P<time>\d+\.\d{6})\](?: ?\[ *(?P<caller>[TC]\d+)\])? ?")
+_LOGGER = re.compile(
+    r"(?:<\d+>)?(?:[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\d\d-\d\dT[\d:.+Z-]+) \S+ kernel: |<\d+>(?!\[)"
+    r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ [\d:]{8} \d{4}\] "
+)
+"""What syslog, journalctl and `dmesg -T` put before a line of the kernel's."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -464,8 +469,9 @@ def _console_lines(text: str) -> Iterator[_Line]:
     for raw in re.split(r"[\r\n]+", _ESCAPES.sub("", text)):
         stamps = list(_STAMP.finditer(raw))
         head = raw[: stamps[0].start()] if stamps else raw
-        if head.strip():
-            yield _Line(None, head[:LONGEST_LINE])
+        if head.strip() and not (stamps and _LOGGER.fullmatch(head)):
+            logger = _LOGGER.match(head)
+            yield _Line(None, head[logger.end() if logger else 0 :][:LONGEST_LINE])
         for stamp, after in zip_longest(stamps, stamps[1:]):
             said = raw[stamp.end() : after.start() if after else None]
             yield _Line(float(stamp["time"]), said[:LONGEST_LINE], stamp["caller"] or "")
