@@ -45,3 +45,16 @@ def test_every_module_has_a_verdict(results: Results) -> None:
 @pytest.mark.parametrize("module", EXPECTED)
 def test_the_verdict_is_true(results: Results, module: str) -> None:
     faulty.insist(faulty.cell(results, module), *EXPECTED[module])
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "place"),
+    [("oops", "oops", "oops.c:9"), ("oops_exit", "oops", "oops_exit.c:15"), ("warning", "warning", "warning.c:7")],
+)
+def test_a_finding_has_its_class_and_its_line_of_c(results: Results, module: str, kind: str, place: str) -> None:
+    (found,) = [each for each in faulty.cell(results, module).findings if each.severity != "notice"]
+    assert found.kind == kind and found.where[0].endswith(f" is {place}")
+
+
+def test_a_changed_setting_reads_as_changed(results: Results) -> None:
+    assert "changed, and not changed back: /proc/sys/kernel/printk" in faulty.cell(results, "quietens").reason

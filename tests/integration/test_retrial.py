@@ -38,3 +38,10 @@ def test_who_had_a_fresh_machine_is_not_tried_again(results: Results, reports: P
     """The machine was brought back when the bystander had been hit."""
     notes = [event.text for event in Follower(reports / "latest/events.jsonl").events() if event.state == "note"]
     assert [note.partition(" ")[0] for note in notes if "tried again" in note] == ["bystander", "bystander"]
+
+
+def test_every_attempt_is_kept_and_blame_went_by_fingerprint(results: Results) -> None:
+    victim, maker = faulty.cell(results, "bystander"), faulty.cell(results, "timebomb")
+    assert [each.verdict for each in victim.attempts] == ["fail", "pass"]
+    assert [each.verdict for each in maker.attempts] == ["pass", "fail"]
+    assert {each.kind for each in victim.attempts[0].findings} == {"oops"} == {each.kind for each in maker.findings}
