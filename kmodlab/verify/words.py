@@ -9,10 +9,10 @@ from kmodlab.report.remarks import in_words
 
 def failure(test: str, problem: pytest.ExceptionInfo[BaseException]) -> str:
     """One line on a failed test; its own message, where its author has given the assertion one, is the best."""
-    first = next(iter(str(problem.value).splitlines()), "")
+    first = next(iter(str(problem.value).splitlines()), "").rstrip(": ")
     tried = in_words(test)
     if not isinstance(problem.value, AssertionError):
-        return f"{tried}: {type(problem.value).__name__}: {first}".removesuffix(": ")
+        return f"{tried}: {type(problem.value).__name__}: {first}".rstrip(": ")
     if not first.startswith("assert "):
         return f"{tried}: {first or _expected(problem)}"
     return f"{tried}: expected {_expected(problem)}, but it was {first.removeprefix('assert ')}"
