@@ -110,10 +110,6 @@ echo "== sysfs"
 for file in initstate taint version srcversion; do
     [ -f /sys/module/{module.kname}/$file ] && read -r value </sys/module/{module.kname}/$file && echo "$file $value"
 done
-echo "== sections"
-for file in /sys/module/{module.kname}/sections/.*text*; do
-    [ -f $file ] && {{ read -r value <$file || true; }} && echo "${{file##*/}} $value"
-done
 exit 0"""
         answer, after = self._sh(Stage.LOAD, script, everywhere=False)
         self._prepared(answer)
@@ -124,16 +120,16 @@ exit 0"""
             reason = _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}"
             raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}{self._left_by_refusal(before)}")
         self._note(Stage.LOAD, "insmod")
-        module.symbols = self._map(sections["sections"])
+        module.symbols = self._map(after.places.get(f"/sys/module/{module.kname}/sections", ""))
         loaded = leftovers.modules(after.places)
         self._look(sections, loaded)
         self._check(Stage.LOAD, "promised files", not missing, f"not there while loaded: {', '.join(missing)}")
         self._promises(Stage.LOAD, module.entry.at_load, mark)
         return before, bool(loaded - leftovers.modules(before.places) - self._own)
 
-    def _map(self, lines: list[str]) -> symbols.Symbols:
+    def _map(self, told: str) -> symbols.Symbols:
         """Which function lies where while it is loaded."""
-        addresses = (re.fullmatch(r"(\.\S{1,80}) 0x([0-9a-f]{1,16})", line) for line in lines)
+        addresses = (re.fullmatch(r"(\.\S{1,80}) 0x([0-9a-f]{1,16})", line) for line in told.splitlines())
         return symbols.of(self.module.kname, self.ko.read_bytes(), {each[1]: int(each[2], 16) for each in addresses if each})
 
     @property

@@ -322,6 +322,15 @@ told: dict[str, str] = {}
 """What was where at the last look."""
 
 
+def sections_of_new(modules: str) -> Iterator[tuple[str, str]]:
+    """Where the code lies of each module that was not there at the last look."""
+    known = {line.split(" ", 1)[0] for line in told.get("/proc/modules", "").splitlines()}
+    for name in (line.split(" ", 1)[0] for line in modules.splitlines()):
+        if name not in known:
+            folder = f"/sys/module/{name}/sections"
+            yield folder, "".join(f"{each} {contents(f'{folder}/{each}')}" for each in listed(folder) if "text" in each)
+
+
 def look(how: str) -> dict[str, "str | None"]:
     """What is other than at the last look."""
     everywhere = how != "kernel"
@@ -331,6 +340,8 @@ def look(how: str) -> dict[str, "str | None"]:
     if everywhere:
         now.update(places())
         now["timers"] = "\n".join((*stray_hrtimers(), *(stray_timers(core, now["/proc/modules"]) if core else ())))
+    else:
+        now.update(sections_of_new(now["/proc/modules"]))
     if how == "checks":
         now["memory"] = strangers_memory()
     news: dict[str, str | None] = {place: text for place, text in now.items() if told.get(place) != text}
