@@ -20,7 +20,7 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 KERNEL = ("/proc/sys/kernel/tainted", "/proc/modules", "/proc/interrupts")
@@ -128,6 +128,13 @@ def contents(path: str) -> str:
         os.close(file)
 
 
+def texts(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What those of the files say that this kernel has."""
+    for path in paths:
+        with suppress(OSError):
+            yield path, contents(path)
+
+
 def listed(folder: str) -> list[str]:
     """A folder's entries; none where there is no such folder (any more), or none that can be listed."""
     try:
@@ -192,7 +199,7 @@ def processes() -> Iterator[tuple[str, str]]:
 
 def files() -> str:
     """How many files each file system in memory has."""
-    counts = ((place, os.statvfs(place)) for place in WRITABLE)
+    counts = ((place, os.statvfs(place)) for place in WRITABLE if os.path.isdir(place))
     return "\n".join(f"{place} {count.f_files - count.f_ffree}" for place, count in counts)
 
 
@@ -205,9 +212,8 @@ def places() -> Iterator[tuple[str, str]]:
     for bus in listed("/sys/bus"):
         yield f"/sys/bus/{bus}/drivers/", "\n".join(listed(f"/sys/bus/{bus}/drivers"))
         yield f"/sys/bus/{bus}/devices/", "\n".join(listed(f"/sys/bus/{bus}/devices"))
-    for table in (*TABLES, *(f"/proc/sys/kernel/{name}" for name in SETTINGS)):
-        with suppress(OSError):  # this kernel has none
-            yield table, contents(table)
+    yield from texts(TABLES)
+    yield from texts(f"/proc/sys/kernel/{name}" for name in SETTINGS)
     yield from processes()
     yield "files", files()
 
@@ -328,7 +334,8 @@ def sections_of_new(modules: str) -> Iterator[tuple[str, str]]:
     for name in (line.split(" ", 1)[0] for line in modules.splitlines()):
         if name not in known:
             folder = f"/sys/module/{name}/sections"
-            yield folder, "".join(f"{each} {contents(f'{folder}/{each}')}" for each in listed(folder) if "text" in each)
+            code = texts(f"{folder}/{each}" for each in listed(folder) if "text" in each)
+            yield folder, "".join(f"{os.path.basename(path)} {address}" for path, address in code)
 
 
 def look(how: str) -> dict[str, "str | None"]:
@@ -336,12 +343,13 @@ def look(how: str) -> dict[str, "str | None"]:
     everywhere = how != "kernel"
     if how == "checks":
         check_slabs()
-    now = {place: contents(place) for place in KERNEL}
+    now = dict(texts(KERNEL))
+    modules = now.get("/proc/modules", "")
     if everywhere:
         now.update(places())
-        now["timers"] = "\n".join((*stray_hrtimers(), *(stray_timers(core, now["/proc/modules"]) if core else ())))
+        now["timers"] = "\n".join((*stray_hrtimers(), *(stray_timers(core, modules) if core else ())))
     else:
-        now.update(sections_of_new(now["/proc/modules"]))
+        now.update(sections_of_new(modules))
     if how == "checks":
         now["memory"] = strangers_memory()
     news: dict[str, str | None] = {place: text for place, text in now.items() if told.get(place) != text}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* No fault at all: its timer and its delayed work are armed for much later, and cancelled */
+/* No fault at all: its delayed work is armed for much later, and cancelled */
 #include <linux/module.h>
-#include <linux/timer.h>
 #include <linux/workqueue.h>
 
 static void never(struct work_struct *work)
@@ -24,4 +23,4 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("No fault at all: its timer and its delayed work are armed for much later, and cancelled");
+MODULE_DESCRIPTION("No fault at all: its delayed work is armed for much later, and cancelled");

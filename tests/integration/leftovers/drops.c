@@ -15,4 +15,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("The first of a pair: exit leaves a folder in /proc that the other one needs for itself");
+MODULE_DESCRIPTION(
+	"The first of a pair: exit leaves a folder in /proc that the other one needs for itself");

@@ -19,4 +19,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: exit leaves a file in debugfs, in a folder of the kernel's");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: exit leaves a file in debugfs, in a folder of the kernel's");

@@ -33,4 +33,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: exit leaves a high-resolution timer armed, for much later");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: exit leaves a high-resolution timer armed, for much later");

@@ -12,14 +12,14 @@ static noinline void write_behind(volatile char *to, int where)
 
 static int __init fault_init(void)
 {
-	kept = kmalloc(100, GFP_KERNEL);
+	kept = kmalloc(128, GFP_KERNEL);
 	return kept ? 0 : -ENOMEM;
 }
 module_init(fault_init);
 
 static void __exit fault_exit(void)
 {
-	write_behind(kept, 100);
+	write_behind(kept, 128);
 	kfree(kept);
 }
 module_exit(fault_exit);

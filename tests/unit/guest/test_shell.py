@@ -99,6 +99,30 @@ def test_what_it_says_of_itself_may_be_anything() -> None:
         _ = wicked(f"echo {shlex.quote(look)}").look(5, everywhere=False)[1].tainted
 
 
+def test_a_look_follows_its_script_and_tells_of_everything_though_only_news_are_sent(shell: Shell) -> None:
+    first = shell.look(20, everywhere=True)[1]
+    assert "null" in first.places["/dev/"].split("\n")
+    answer, second = shell.look(20, everywhere=True, script="exec 3</dev/null; echo done; exit 3", timeout=5)
+    assert (answer.rc, answer.stdout) == (3, "done\n")
+    assert first.places.keys() <= second.places.keys()
+    assert second.places["/proc/filesystems"] == first.places["/proc/filesystems"]
+
+
+def test_what_is_gone_is_no_longer_told(shell: Shell) -> None:
+    shell.look(20, everywhere=True)
+    shell._told["/proc/of an earlier look"] = "x"
+    assert "/proc/of an earlier look" in shell.look(20, everywhere=False)[1].places
+    shell.close()
+    assert "/proc/of an earlier look" not in shell.look(20, everywhere=True)[1].places
+
+
+def test_the_newest_look_is_good_until_something_else_is_asked(shell: Shell) -> None:
+    _, seen = shell.look(20, everywhere=True)
+    assert shell.newest is seen
+    shell.run("shell", "true", "", 5)
+    assert shell.newest is None
+
+
 @pytest.mark.parametrize("flood", ["yes", "head -c 1G /dev/zero"])
 def test_a_flood_costs_no_memory(flood: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest, "LONGEST", 1 << 20)
