@@ -30,12 +30,8 @@ STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(\S+?)\.(?:o|ko|mod|mod\.c|mo
 IN_THE_KERNEL = re.compile(r"Entering directory '(?:/usr/src/|/usr/lib/|/lib/modules/)")
 """make's line where it begins to read the kernel's own rules."""
 ERRORS = (
-    f"^{sandbox.KILLED}",
-    r"\berror(\[E\d+\])?:",
-    r"^ERROR:",
-    r": (command )?not found$",
-    r": No such file or directory$",
-    r"\*\*\*",
+    *(f"^{sandbox.KILLED}", r"^(?!kmodlab: ).*\berror(\[E\d+\])?:", r"^ERROR:", r"\bError: "),
+    *(r": (command )?not found$", r": No such file or directory$", r"^kmodlab: error: ", r"\*\*\*"),
 )
 """What tells why a build failed, the best first."""
 

@@ -66,6 +66,8 @@ WARNING: modpost: something of nobody's
         ('ERROR: modpost: "gone" [/mnt/two.ko] undefined!\nmake: *** x', 'ERROR: modpost: "gone" [two.ko] undefined!'),
         ("make: *** No rule to make target", "make: *** No rule to make target"),
         ("/bin/sh: 1: rustc: not found\nmake[2]: *** [x] Error 127", "/bin/sh: 1: rustc: not found"),
+        ("! Error: no iptables\nkmodlab: error: PRE_BUILD of dkms.conf ends with status 1", "! Error: no iptables"),
+        ("a/Module.symvers: No such file or directory\nmake: *** x", "a/Module.symvers: No such file or directory"),
         ("", "the Makefile built no two.ko"),
     ],
 )
