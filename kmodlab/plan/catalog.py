@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Hashable, Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -282,6 +283,31 @@ def load_catalog(folder: Path, origin: Path | None = None) -> Catalog:
     _check_files(path, folder, modules)
     _check_needs(path, modules)
     return catalog.model_copy(update={"modules": modules})
+
+
+def merged(catalogs: Mapping[str, Catalog]) -> Catalog:
+    """The catalogs of a project's folders as one of the folder that they are in; a name that several have gets its folder's in
+    front, as its cell does.
+    """
+    often = Counter(name for catalog in catalogs.values() for name in catalog.modules)
+
+    def called(folder: str, name: str) -> str:
+        return f"{folder}.{name}" if often[name] > 1 else name
+
+    modules = {
+        called(folder, name): entry.model_copy(
+            update={
+                "name": called(folder, name),
+                "needs": [called(folder, need) for need in entry.needs],
+                "source": [f"{folder}/{path}" for path in entry.source],
+                "programs": [f"{folder}/{path}" for path in entry.programs],
+            }
+        )
+        for folder, catalog in catalogs.items()
+        for name, entry in catalog.modules.items()
+    }
+    make = dict.fromkeys(word for catalog in catalogs.values() for word in catalog.make)
+    return Catalog(schema_version=1, make=list(make)).model_copy(update={"modules": modules})
 
 
 class _Loader(yaml.SafeLoader):

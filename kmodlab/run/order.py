@@ -11,7 +11,7 @@ from kmodlab.build.modules import SourceModule
 from kmodlab.build.trees import Tree
 from kmodlab.debian.archive import Resolved
 from kmodlab.plan.boards import ResolvedBoard
-from kmodlab.plan.catalog import Module, load_catalog
+from kmodlab.plan.catalog import Catalog, Module, load_catalog, merged
 
 
 class Order(BaseModel):
@@ -54,4 +54,11 @@ class Order(BaseModel):
 
 def entries(tree: Tree, sources: dict[str, SourceModule]) -> list[Module]:
     """The catalog's entries of a folder's modules, needs first."""
-    return load_catalog(tree.folder, tree.origin).for_modules(sources, tree.folder)
+    return catalog_of(tree).for_modules(sources, tree.folder)
+
+
+def catalog_of(tree: Tree) -> Catalog:
+    """A tree's catalog; of one that is made of several, all of theirs. LabError for the first fault."""
+    if not tree.origins:
+        return load_catalog(tree.folder, tree.origin)
+    return merged({name: load_catalog(tree.folder / name, place) for name, place in tree.origins.items()})

@@ -23,13 +23,13 @@ from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
 from kmodlab.plan.boards import INVENTORY as BOARDS
 from kmodlab.plan.boards import ResolvedBoard, load_boards
-from kmodlab.plan.catalog import Module, load_catalog, skips, with_needs
+from kmodlab.plan.catalog import Module, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
 from kmodlab.results.contract import Mode, ModuleInfo, Revision, Stage
 from kmodlab.results.folder import Planned, Run
 from kmodlab.run.lab import FILE, Lab
-from kmodlab.run.order import Order, entries
+from kmodlab.run.order import Order, catalog_of, entries
 from kmodlab.verify.stress import LEAST_LOADS
 
 Found = Resolved | ResolvedBoard | LabError
@@ -107,7 +107,7 @@ def intend(
     if len(problems) == len(found):
         raise LabError(problems[0])
     tree = tree or copied(_with_packages(modules, found.values()))
-    make = load_catalog(tree.folder, tree.origin).make
+    make = catalog_of(tree).make
     limits = replace(kbuild.BUILDING, seconds=build_limit) if build_limit else None
     sources = {module.name: module for module in discover(tree, _explorer(found.values(), limits), make)}
     every = entries(tree, sources)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmodlab.ground.errors import LabError
-from kmodlab.plan.catalog import Catalog, Module, line_of, load_catalog, skips, with_needs
+from kmodlab.plan.catalog import Catalog, Module, line_of, load_catalog, merged, skips, with_needs
 from kmodlab.results.contract import Stage
 from kmodlab.results.folder import Expected
 
@@ -257,3 +257,21 @@ def test_what_make_is_told_is_words_or_a_list_of_them(tmp_path: Path) -> None:
     assert load_catalog(write(tmp_path, "schema: 1\nmake: [CONFIG_FOO=m]\n")).make == ["CONFIG_FOO=m"]
     assert fault(write(tmp_path, "schema: 1\nmake: M=/tmp\n")).startswith("make.0: 'M=/tmp' says where or how make builds")
     assert "make.0" in fault(write(tmp_path, "schema: 1\nmake: modules_install\n"))
+
+
+def test_the_catalogs_of_several_folders_are_one(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        catalog = "schema: 1\nmake: X=1\nmodules:\n  hub: {}\n  spoke: {needs: [hub]}\n"
+        write(
+            tmp_path / folder,
+            catalog + f"  {folder}-own: {{programs: [use.c]}}\n",
+            "hub.c",
+            "spoke.c",
+            f"{folder}-own.c",
+            "use.c",
+        )
+    one = merged({folder: load_catalog(tmp_path / folder) for folder in ("a", "b")})
+    assert one.make == ["X=1"] and list(one.modules) == ["a.hub", "a.spoke", "a-own", "b.hub", "b.spoke", "b-own"]
+    assert (one.modules["b.spoke"].name, one.modules["b.spoke"].needs) == ("b.spoke", ["b.hub"])
+    assert (one.modules["a-own"].programs, one.modules["a.hub"].source) == (["a/use.c"], ["a/hub.c"])
