@@ -29,9 +29,11 @@ STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +(\S+?)\.(?:o|ko|mod|mod\.c|mo
 """kbuild's line for a step: `  CC [M]  /mnt/hello-1.o`."""
 IN_THE_KERNEL = re.compile(r"Entering directory '(?:/usr/src/|/usr/lib/|/lib/modules/)")
 """make's line where it begins to read the kernel's own rules."""
+IN_VAIN = (r": (command )?not found$", r": No such file or directory$")
+"""That a tool or a file was looked for in vain, which may be of no account."""
 ERRORS = (
     *(f"^{sandbox.KILLED}", r"^(?!kmodlab: ).*\berror(\[E\d+\])?:", r"^ERROR:", r"\bError: "),
-    *(r": (command )?not found$", r": No such file or directory$", r"^kmodlab: error: ", r"\*\*\*"),
+    *(*IN_VAIN, r"^kmodlab: error: ", r"\*\*\*"),
 )
 """What tells why a build failed, the best first."""
 
@@ -59,6 +61,12 @@ class Owners:
 def reached_kbuild(log: str) -> bool:
     """Whether a build came as far as the kernel's own rules."""
     return bool(STEP.search(log) or IN_THE_KERNEL.search(log))
+
+
+def went_wrong(log: str) -> bool:
+    """Whether a log tells of an error; that something was looked for in vain is none."""
+    patterns = [pattern for pattern in ERRORS if pattern not in IN_VAIN]
+    return any(re.search(pattern, line.strip()) for line in log.splitlines() for pattern in patterns)
 
 
 def warnings(log: str) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict
 
 from kmodlab.build import dkms
 from kmodlab.build.build_log import (
-    ERRORS,
     LACKS,
     UNDEFINED,
     failed_modules,
@@ -30,6 +29,7 @@ from kmodlab.build.build_log import (
     reached_kbuild,
     split_log,
     warnings,
+    went_wrong,
     word,
 )
 from kmodlab.build.make import SYMBOLS, Bench, Target, bench
@@ -328,7 +328,7 @@ def _told(joint: _Joint, rest: list[SourceModule], logs: dict[str, str], any_mad
     for module in rest:
         if module in joint.broken and word(logs[module.path]):
             store(module, None, logs[module.path])
-        elif joint.clean and any_made and module not in joint.broken and not word(logs[""]):
+        elif joint.clean and any_made and module not in joint.broken and not went_wrong(logs[""]):
             store(module, None, joint.log, f"the tree's own build makes no {module.path}.ko for this kernel")
         else:
             unknown.append(module)
@@ -357,7 +357,7 @@ def _alone(kernel: Target, modules: list[SourceModule], good: list[SourceModule]
 
 def _left_out(module: SourceModule, log: str, good: list[SourceModule]) -> str:
     """That nothing failed where a module was not made, and others of its folder were."""
-    if not good or any(re.search(pattern, line.strip()) for line in log.splitlines() for pattern in ERRORS):
+    if not good or went_wrong(log):
         return ""
     return f"its folder's own rules make no {module.path}.ko for this kernel"
 

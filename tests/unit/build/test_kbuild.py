@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.build.build_log import failed_modules, failure_reason, split_log
+from kmodlab.build.build_log import failed_modules, failure_reason, split_log, went_wrong
 from kmodlab.build.kbuild import build
 from kmodlab.build.modules import Part, SourceModule
 from kmodlab.ground import sandbox
@@ -168,3 +168,8 @@ def test_folders_beside_each_other_get_each_others_symbols(tmp_path: Path, monke
         }
         assert len(told) == 4 and '"nobody_use"' in results["lost"].built.reason
         told.clear()
+
+
+def test_a_file_that_was_looked_for_in_vain_is_no_error() -> None:
+    assert not went_wrong("cat: /etc/x: No such file or directory\nsh: git: not found\n  LD [M]  a.ko\n")
+    assert went_wrong("a.c:1:1: error: x") and went_wrong("make: *** [x] Error 1") and went_wrong("killed: it did not end")
