@@ -71,6 +71,11 @@ class Limits:
     seconds: float
     memory: int = min(psutil.virtual_memory().total // 2, (4096 + 512 * (os.cpu_count() or 1)) * MIB)
     """Bytes."""
+    reserves: bool = False
+    """Its processes may reserve more addresses than they may have memory, and share much of that: each of what they really use
+    counts once, files in memory too."""
+    look: float = LOOK_SECONDS
+    """Seconds between two looks at whether it keeps to them."""
     processes: int = 512 + 16 * (os.cpu_count() or 1)
     file: int = 1024 * MIB
     """Bytes of one file."""
@@ -115,12 +120,14 @@ def run(
     read_only: Mapping[Path, Path] | None = None,
     secrets: Mapping[Path, bytes] | None = None,
     stdin: str = "",
+    inherited: Sequence[int] = (),
 ) -> Answer:
     """Run a command with `root` as a read-only `/` (None: this machine's /usr only) and `work` writable at /mnt.
 
     `read_only` maps more paths of this machine to where they are seen inside; `secrets` has the content of files that are there
-    as long as the sandbox is, and on no disk. Where root runs the lab, `work` is nobody's from now on; and what is read of it is
-    a stranger's, whoever does (`files.read_regular`). LabError where this machine cannot make a sandbox.
+    as long as the sandbox is, and on no disk; `inherited` are open files, which the command gets under the same numbers. Where
+    root runs the lab, `work` is nobody's from now on; and what is read of it is a stranger's, whoever does
+    (`files.read_regular`). LabError where this machine cannot make a sandbox.
     """
     read_only = read_only or {}
     if work and os.geteuid() == 0 and work.lstat().st_uid != NOBODY:
@@ -143,7 +150,7 @@ def run(
         # By a file: what is on bubblewrap's command line can be read inside.
         os.pwrite(given.arguments, "".join(f"{word}\0" for word in arguments).encode(errors="surrogateescape"), 0)
         inner = [program("bwrap", "bubblewrap"), "--args", str(given.arguments), "--", *_limited(limits), *command]
-        answer = _watched([*outer, *inner], given, limits, work)
+        answer = _watched([*outer, *inner], given, limits, work, inherited)
         told = re.search(rb'"exit-code": (\d+)', os.pread(given.status, 1 << 16, 0))
     if answer.overrun or told:
         return Answer(int(told[1]) if told and not answer.overrun else 1, answer.output, answer.overrun)
@@ -225,7 +232,8 @@ def _limited(limits: Limits) -> list[str]:
     That is twice what the lab allows: a process that cannot start another often tries again for ever, where it would be killed.
     """
     return [
-        *("prlimit", f"--nproc={2 * limits.processes}", f"--as={limits.memory}", f"--fsize={limits.file}", "--core=0"),
+        *("prlimit", f"--nproc={2 * limits.processes}", f"--fsize={limits.file}", "--core=0"),
+        *(() if limits.reserves else (f"--as={limits.memory}",)),
         *(f"--cpu={_processor_seconds(limits)}", "--nofile=4096", "--msgqueue=0", "--memlock=65536", "--"),
     ]
 
@@ -237,13 +245,13 @@ def _processor_seconds(limits: Limits) -> int:
     return round(limits.seconds * (os.cpu_count() or 1)) + 10
 
 
-def _watched(command: list[str], given: _Given, limits: Limits, work: Path | None) -> Answer:
+def _watched(command: list[str], given: _Given, limits: Limits, work: Path | None, inherited: Sequence[int]) -> Answer:
     """Run a command until it ends, or passes a limit; its status is not known here."""
     reader, writer = os.pipe()
     try:
         if os.geteuid() == 0:
             _give_pipe(writer)
-        pass_fds = (given.arguments, given.filter, given.status, given.first, *given.secrets)
+        pass_fds = (given.arguments, given.filter, given.status, given.first, *given.secrets, *inherited)
         with subprocess.Popen(
             command, stdin=given.stdin, stdout=writer, stderr=writer, env={}, cwd="/", pass_fds=pass_fds
         ) as process:
@@ -301,7 +309,7 @@ class _Watch:
         for file in waiting:
             poll.register(file, select.POLLIN)
         now = time.monotonic()
-        deadline, look = now + self._limits.seconds, now + LOOK_SECONDS
+        deadline, look = now + self._limits.seconds, now + self._limits.look
         overrun = ""
         while waiting and not overrun:
             for file, _ in poll.poll(max(0.0, min(deadline, look) - time.monotonic()) * 1000):
@@ -314,7 +322,7 @@ class _Watch:
                 overrun = f"it did not end within {self._limits.seconds:.0f} s"
             elif now > look:
                 overrun = self._overrun()
-                look = time.monotonic() + LOOK_SECONDS
+                look = time.monotonic() + self._limits.look
         os.close(pidfd)
         return Answer(0, _lines(printable(self._printed.decode(errors="replace"))), overrun)
 
@@ -333,8 +341,7 @@ class _Watch:
             return ""
         for each in family:
             with suppress(psutil.NoSuchProcess):
-                memory = each.memory_info()
-                used += memory.rss - memory.shared
+                used += _shared_out(each.pid) if limits.reserves else _own(each)
         if used > limits.memory:
             return f"it took more than {_mib(limits.memory)} of memory"
         if len(family) > limits.processes:
@@ -351,6 +358,20 @@ class _Watch:
         if before.f_ffree - free.f_ffree > limits.files and _used(self._work, "--inodes") > limits.files:
             return f"it made more than {limits.files} files"
         return ""
+
+
+def _own(process: psutil.Process) -> int:
+    """Bytes of memory that a process shares with no file."""
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
+
+
+def _shared_out(pid: int) -> int:
+    """A process's part of what it and others use together (proc(5), Pss); nothing where it has just ended."""
+    with suppress(OSError):
+        if found := re.search(r"^Pss: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE):
+            return int(found[1]) << 10
+    return 0
 
 
 def _used(folder: Path, unit: str) -> int:
