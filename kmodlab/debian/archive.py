@@ -153,7 +153,7 @@ def resolve(chosen: list[Kernel], *, refresh: bool = False) -> dict[str, Resolve
 
     groups: dict[tuple[str, ...], list[Kernel]] = {}
     for kernel in chosen:
-        groups.setdefault((kernel.kernel_arch, *sources(kernel, main, security)), []).append(kernel)
+        groups.setdefault((kernel.userland_arch, *sources(kernel, main, security)), []).append(kernel)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         batches = pool.map(lambda group: [(k.id, one(k)) for k in group], groups.values())
     found = dict(pair for batch in batches for pair in batch)
@@ -169,8 +169,7 @@ def remembered(chosen: list[Kernel]) -> dict[str, Resolved]:
 
 def _answer(kernel: Kernel, lines: tuple[str, ...]) -> Path:
     """Where what the archive said of a kernel is kept."""
-    config = [kernel.config_path] if kernel.kernel_config else []
-    return cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *config)}.json"
+    return cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *kernel.recipe)}.json"
 
 
 def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
@@ -198,7 +197,7 @@ def _resolve(kernel: Kernel, lines: tuple[str, ...], refresh: bool) -> Resolved:
 
 
 def _ask_archive(kernel: Kernel, lines: tuple[str, ...]) -> Resolved:
-    apt = _Apt(DEBIAN_ARCH[kernel.kernel_arch], lines)
+    apt = _Apt(DEBIAN_ARCH[kernel.userland_arch], lines)
     apt.update(kernel)
     if kernel.kernel_source:
         return _newest_source(kernel, apt.show(kernel.kernel_source), lines)
@@ -235,7 +234,7 @@ def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
 
     Until 7.2 Debian's linux-image-RELEASE holds kernel and modules; since 7.3 it only depends on the packages that do.
     """
-    apt = _Apt(DEBIAN_ARCH[resolved.kernel.kernel_arch], resolved.sources)
+    apt = _Apt(DEBIAN_ARCH[resolved.kernel.userland_arch], resolved.sources)
     wanted = [f"linux-image-{resolved.release}"]
     for name in wanted:  # which grows meanwhile
         needed = [part for each in apt.show(name) if each["Version"] == resolved.version for part in _parts(each)]
@@ -261,7 +260,7 @@ def _newest_source(kernel: Kernel, packages: list[Packages], lines: tuple[str, .
     return Resolved(
         kernel=kernel,
         release=f"{upstream}-{kernel.kernel_package}",
-        version=f"{versions[0]}+kmodlab{digest(kernel.config_path, length=8)}",
+        version=f"{versions[0]}+kmodlab{digest(*kernel.recipe, length=8)}",
         sources=lines,
     )
 

@@ -39,15 +39,23 @@ done
 	/bin/busybox mkdir /memory/upper /memory/work &&
 	/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root &&
 	/bin/busybox umount /dev /proc &&
-	exec /bin/busybox switch_root /root /usr/local/sbin/kmodlab-init
+@START@
 echo "kmodlab: the root could not be mounted" >/dev/console
 exec /bin/busybox poweroff -f
 """
+START = "	exec /bin/busybox switch_root /root /usr/local/sbin/kmodlab-init"
+"""What a machine with a network card goes on with."""
+START_ON_LINE = """\
+	/bin/busybox cp /um_init.sh /root/run/um_init.sh &&
+	exec /bin/busybox switch_root /root /run/um_init.sh"""
+"""What one goes on with that has a serial line instead."""
+LINE_INIT = Path(__file__).with_name("um_init.sh")
 
 
 def recipe(kernel: Kernel) -> tuple[object, ...]:
     """All that decides what an initramfs is, beside the kernel's packages."""
-    return (_init(kernel), _modules(kernel), SOFT_MODULES)
+    line = (LINE_INIT.read_text(),) if kernel.uml else ()
+    return (_init(kernel), _modules(kernel), SOFT_MODULES, *line)
 
 
 def pack(root: Path, resolved: Resolved, folder: Path) -> None:
@@ -58,6 +66,9 @@ def pack(root: Path, resolved: Resolved, folder: Path) -> None:
     shutil.copy(root / "bin/busybox", tree / "bin/busybox")
     (tree / "init").write_text(_init(resolved.kernel))
     (tree / "init").chmod(0o755)
+    if resolved.kernel.uml:
+        shutil.copy(LINE_INIT, tree)
+        (tree / LINE_INIT.name).chmod(0o755)
     order = []
     modules = root / "lib/modules" / resolved.release  # bullseye has no merged /usr
     soft = [name for name in SOFT_MODULES if next(modules.rglob(f"{name}.ko*"), None)]
@@ -80,7 +91,7 @@ def pack(root: Path, resolved: Resolved, folder: Path) -> None:
 
 
 def _init(kernel: Kernel) -> str:
-    return INIT.replace("@ROOT@", kernel.vm_root)
+    return INIT.replace("@ROOT@", kernel.vm_root).replace("@START@", START_ON_LINE if kernel.uml else START)
 
 
 def _modules(kernel: Kernel) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     kernel = resolved.kernel
     parts: list[str | Path] = [kind, RECIPE, " ".join(kernel.kernel_suites)]
     if kind == "userland":
-        parts.append(kernel.kernel_arch)
+        parts.append(kernel.userland_arch)
     elif kind != "source":
         parts += [resolved.release, resolved.version]
     if kind in ("userland", "machine"):
@@ -130,7 +130,7 @@ def _userland(resolved: Resolved, kind: Kind) -> Resolved:
 
     Its architecture is the kernel's where it boots, and this machine's where it builds.
     """
-    arch = resolved.kernel.kernel_arch if kind == "boot" else native_arch()
+    arch = resolved.kernel.userland_arch if kind == "boot" else native_arch()
     suites = tuple(suite for suite in resolved.kernel.kernel_suites if not suite.endswith(BACKPORTS))
     news = {"kernel_suites": suites, "kernel_arch": arch}
     return resolved.model_copy(update={"kernel": resolved.kernel.model_copy(update=news)})
@@ -159,7 +159,8 @@ def _base(kernel: Kernel) -> Kernel:
 def image_path(resolved: Resolved, kind: Kind) -> Path:
     """Where an image is, or would be."""
     kernel = _base(resolved.kernel) if kind == "build" else resolved.kernel
-    name = f"{kernel.distribution}-{kernel.kernel_arch}" if kind == "userland" else kernel.id
+    shared = {"userland": kernel.userland_arch, "source": kernel.kernel_source}
+    name = f"{kernel.distribution}-{shared[kind]}" if kind in shared else kernel.id
     return cache_dir() / "images" / f"{name}-{kind}-{image_key(resolved.model_copy(update={'kernel': kernel}), kind)}"
 
 
@@ -186,7 +187,7 @@ def ssh_key() -> Path:
 def _image(resolved: Resolved, kind: Kind) -> Path:
     if resolved.kernel.foreign and kind in ("build", "machine"):
         # Also where it is cached: a build root may hold a modpost of that architecture, and a reboot forgets what runs it.
-        qemu_user.ensure(DEBIAN_ARCH[resolved.kernel.kernel_arch])
+        qemu_user.ensure(DEBIAN_ARCH[resolved.kernel.userland_arch])
     target = image_path(resolved, kind)
     if target.exists():
         return target
@@ -290,7 +291,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
     playbook = REPOSITORY / "playbooks/root.yml"
     provision = [str(ansible), "-i", "root,", "-c", "kmodlab.lab.chroot", str(playbook), "-e", f"@{variables}"]
     hook = shlex.join(["env", *(f"{name}={value}" for name, value in ansible_settings().items()), *provision])
-    arch = native_arch() if kind in ("build", "source") else resolved.kernel.kernel_arch
+    arch = native_arch() if kind in ("build", "source") else resolved.kernel.userland_arch
     lists = shlex.quote(str(archive.lists(resolved, arch)))
     # Whatever is mounted for a root vanishes with its maker, also one that is killed: root gets a mount namespace of its own for
     # it (mmdebstrap makes one for everybody else).
@@ -346,7 +347,7 @@ def _role_variables(resolved: Resolved, kind: Kind) -> dict[str, object]:
     backports = next((suite for suite in resolved.kernel.kernel_suites if suite.endswith(BACKPORTS)), "")
     return {
         "root_roles": _roles(resolved.kernel, kind),
-        "cross_toolchain_arch": DEBIAN_ARCH[resolved.kernel.kernel_arch],
+        "cross_toolchain_arch": DEBIAN_ARCH[resolved.kernel.userland_arch],
         "cross_toolchain_release": release,
         "cross_toolchain_version": version,
         "kernel_headers_release": release,
@@ -374,6 +375,8 @@ def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:
 def _pack(resolved: Resolved, folder: Path) -> None:
     root, release = folder / "root", resolved.release
     shutil.copyfile(_vmlinuz(root, release), folder / "vmlinuz")
+    if resolved.kernel.uml:
+        (folder / "vmlinuz").chmod(0o755)
     shutil.copyfile(root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host_key.pub")
     for path, name in LOADER_FILES.items():
         if (root / path).exists():

@@ -31,7 +31,7 @@ def transplant(native: Path, resolved: Resolved, root: Path) -> None:
     for path in _files(root, packages):
         path.unlink(missing_ok=True)
     debs = root.with_name("debs")
-    unpack(archive.download(resolved, packages, debs, arch=resolved.kernel.kernel_arch), root)
+    unpack(archive.download(resolved, packages, debs, arch=resolved.kernel.userland_arch), root)
     shutil.rmtree(debs)
     for name in OF_ONE_ARCHITECTURE:
         path = root / name

@@ -154,7 +154,7 @@ class Module(_Entry):
     """In-tree modules to load first."""
     programs: list[SourcePath] = []
     """User programs' sources, built and deployed beside the module."""
-    arches: list[Arch] = Field(default=["x86_64", "arm64", "armhf"], min_length=1)
+    arches: list[Arch] = Field(default=["x86_64", "arm64", "armhf", "um"], min_length=1)
     kernels: Kernels | None = None
     hardware: list[str] = []
     """What a host must offer."""

@@ -15,7 +15,9 @@ from kmodlab.plan.inventory import group_in, hosts_in
 from kmodlab.plan.wiring import Wiring
 from kmodlab.results import contract
 
-Arch = Literal["x86_64", "arm64", "armhf"]
+Arch = Literal["x86_64", "arm64", "armhf", "um"]
+"""As kernels are configured: `um` is User-Mode Linux, a program of an x86_64 machine."""
+UML: Arch = "um"
 DEBIAN_ARCH = {"x86_64": "amd64", "arm64": "arm64", "armhf": "armhf"}
 GNU = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm-linux-gnueabihf"}
 """What compilers call an architecture."""
@@ -35,13 +37,14 @@ class Kernel(BaseModel):
     kernel_archived: bool = False
     kernel_source: str | None = None
     kernel_config: str | None = None
+    kernel_patch: str | None = None
     vm_memory: int = Field(gt=0)
     vm_cpus: int = Field(gt=0)
     vm_boot_limit: float = Field(gt=0)
-    vm_qemu: str
-    vm_machine: str
+    vm_qemu: str = ""
+    vm_machine: str = ""
     vm_cpu: str = "max"
-    vm_console: str
+    vm_console: str = ""
     vm_serial: int = Field(default=0, ge=0)
     """Which of the machine's serial ports, counted from 0, is `vm_console`."""
     vm_dtb: str = ""
@@ -78,6 +81,24 @@ class Kernel(BaseModel):
             raise ValueError("kernel_source and kernel_config belong together: a kernel is built of both")
         return self
 
+    @model_validator(mode="after")
+    def _machine_is_named(self) -> Kernel:
+        if lacking := [name for name in ("vm_qemu", "vm_machine", "vm_console") if not self.uml and not getattr(self, name)]:
+            raise ValueError(f"{lacking[0]} is missing: only a kernel of the architecture um needs none")
+        if self.uml and not self.kernel_source:
+            raise ValueError("kernel_source is missing: no archive has headers of a kernel of the architecture um")
+        return self
+
+    @property
+    def uml(self) -> bool:
+        """Whether it is a program of this machine, and no machine's kernel."""
+        return self.kernel_arch == UML
+
+    @property
+    def userland_arch(self) -> Arch:
+        """The architecture of its programs."""
+        return "x86_64" if self.uml else self.kernel_arch
+
     @property
     def row(self) -> contract.Kernel:
         """The kernel as the results begin with it."""
@@ -99,14 +120,19 @@ class Kernel(BaseModel):
         return PACKAGE / "debian" / (self.kernel_config or "")
 
     @property
+    def recipe(self) -> list[Path]:
+        """The files that say, beside the source, what a kernel of the lab's own is like; none of a distribution's."""
+        return [PACKAGE / "debian" / name for name in (self.kernel_config, self.kernel_patch) if name]
+
+    @property
     def foreign(self) -> bool:
         """Whether this machine has to emulate its programs, and to compile for it across."""
-        return self.kernel_arch != native_arch()
+        return self.userland_arch != native_arch()
 
     @property
     def cross(self) -> str:
         """What the names of its compiler and tools begin with: `aarch64-linux-gnu-`; empty where they are this machine's own."""
-        return f"{GNU[self.kernel_arch]}-" if self.foreign else ""
+        return f"{GNU[self.userland_arch]}-" if self.foreign else ""
 
     @property
     def offers(self) -> set[str]:
@@ -155,7 +181,7 @@ def _find(name: str, kernels: dict[str, Kernel], boards: list[str]) -> Kernel:
     for candidate in (name, f"{name}-{native_arch()}"):
         if candidate in kernels:
             return kernels[candidate]
-    near = [k for k in kernels.values() if name in k.id and k.kernel_arch == native_arch()]
+    near = [k for k in kernels.values() if name in k.id and k.userland_arch == native_arch()]
     if len(near) == 1:
         return near[0]
     known = " ".join(kernels)

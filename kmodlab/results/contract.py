@@ -54,7 +54,7 @@ class Kernel(Model):
     release: str = ""
     arch: str
     distribution: str = ""
-    accel: Literal["", "kvm", "tcg", "hardware"] = ""
+    accel: Literal["", "kvm", "tcg", "hardware", "uml"] = ""
     host: str = ""
     compiler: str = ""
     asked: str = ""

@@ -15,7 +15,7 @@ from kmodlab.results.folder import Run
 from kmodlab.run.board_column import BoardColumn
 from kmodlab.run.column import Column
 from kmodlab.run.order import Order
-from kmodlab.run.vm_column import VmColumn
+from kmodlab.run.vm_column import LabColumn, UmlColumn, VmColumn
 
 FILE = "lab.json"
 
@@ -45,9 +45,13 @@ class Lab:
         """
         kernels = sorted(self.order.kernels, key=lambda kernel: -self.order.kernels[kernel].kernel.vm_patience)
         return {
-            **{kernel: VmColumn(self.run, self.order, kernel) for kernel in kernels},
+            **{kernel: self._column(kernel) for kernel in kernels},
             **{board: BoardColumn(self.run, self.order, board) for board in self.order.boards},
         }
+
+    def _column(self, kernel: str) -> LabColumn:
+        kind = UmlColumn if self.order.kernels[kernel].kernel.uml else VmColumn
+        return kind(self.run, self.order, kernel)
 
     def column(self, kernel: str) -> Column:
         """That of one kernel; LabError where the run has none."""

@@ -1,4 +1,4 @@
-"""The column of a kernel that the lab boots itself: built in the kernel's own build root, run in a VM."""
+"""The column of a kernel that the lab boots itself: built in the kernel's own build root, run in a VM or as a program."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from kmodlab.judge.classifier import Frame
 from kmodlab.machine.firmware import ordinary
 from kmodlab.machine.runtime import runtime_dir, stop_in
 from kmodlab.machine.secureboot import secure_firmware, secure_kernel, signed_image
+from kmodlab.machine.uml import Uml
 from kmodlab.machine.vm import Vm
 from kmodlab.plan.catalog import Module
 from kmodlab.plan.wiring import Wiring
@@ -41,8 +42,8 @@ COMPILING = Limits(seconds=120)
 
 
 @dataclass(frozen=True)
-class VmColumn(Column):
-    """A kernel of the archive, or of the lab's own, in a VM."""
+class LabColumn(Column):
+    """A kernel of the archive, or of the lab's own."""
 
     @property
     def resolved(self) -> Resolved:
@@ -62,35 +63,16 @@ class VmColumn(Column):
         return self.resolved.kernel.vm_gpio
 
     @property
-    def key_known(self) -> bool:
-        return self.order.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
-
-    @property
-    def target(self) -> Vm:
-        kernel, image = self.resolved.kernel, BootImage(self._image("boot"))
-        if self.order.checks:
-            kernel = kernel.model_copy(update={"vm_cmdline": f"{kernel.vm_cmdline} {CHECKS}"})
-        if self.order.secureboot:
-            firmware = secure_firmware(kernel, [self._certificate])
-            return Vm(secure_kernel(kernel), signed_image(image), self._machine, self.console, firmware)
-        return Vm(kernel, image, self._machine, self.console, ordinary(kernel, self._certificate))
-
-    @property
-    def _machine(self) -> Path:
-        """The folder of the VM's sockets and state."""
+    def machine(self) -> Path:
+        """The folder of the machine's sockets and state."""
         return runtime_dir() / self.run.id / self.kernel
-
-    @cached_property
-    def _certificate(self) -> Path:
-        """That of the signing key. Checking a key takes a tenth of a second."""
-        return keys.chosen_key().certificate
 
     @property
     def root(self) -> Path:
         """The root in which its modules are built and signed."""
-        return self._image("build") / "root"
+        return self.image("build") / "root"
 
-    def _image(self, kind: Literal["build", "boot"]) -> Path:
+    def image(self, kind: Literal["build", "boot"]) -> Path:
         """The folder of an image that `prepare` has found; its name is its content key."""
         link = self.folder / kind
         if not link.exists():
@@ -110,7 +92,7 @@ class VmColumn(Column):
 
     def build(self) -> bool:
         self.make_folders()
-        key, resolved = self._image("build").name, self.resolved
+        key, resolved = self.image("build").name, self.resolved
         compiled, started = False, time.time()
         before = time.monotonic()
 
@@ -186,9 +168,44 @@ class VmColumn(Column):
 
     def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
         with suppress(LabError):  # what is known is told without
-            built = kbuild.cached(self._image("build").name, self.order.sources[module])
+            built = kbuild.cached(self.image("build").name, self.order.sources[module])
             return source_lines(self.root, built.debug, frames, cross=self.resolved.kernel.cross)
         return {}
 
     def leave(self) -> None:
-        stop_in(self._machine)
+        stop_in(self.machine)
+
+
+class VmColumn(LabColumn):
+    """One that runs in a VM."""
+
+    @property
+    def key_known(self) -> bool:
+        return self.order.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
+
+    @property
+    def target(self) -> Vm:
+        kernel, image = self.resolved.kernel, BootImage(self.image("boot"))
+        if self.order.checks:
+            kernel = kernel.model_copy(update={"vm_cmdline": f"{kernel.vm_cmdline} {CHECKS}"})
+        if self.order.secureboot:
+            firmware = secure_firmware(kernel, [self._certificate])
+            return Vm(secure_kernel(kernel), signed_image(image), self.machine, self.console, firmware)
+        return Vm(kernel, image, self.machine, self.console, ordinary(kernel, self._certificate))
+
+    @cached_property
+    def _certificate(self) -> Path:
+        """That of the signing key. Checking a key takes a tenth of a second."""
+        return keys.chosen_key().certificate
+
+
+class UmlColumn(LabColumn):
+    """One that runs as a program of this machine."""
+
+    @property
+    def key_known(self) -> bool:
+        return False  # no firmware tells it of a key
+
+    @property
+    def target(self) -> Uml:
+        return Uml(self.resolved.kernel, BootImage(self.image("boot")), self.machine, self.console)

@@ -18,6 +18,7 @@ from kmodlab.ground.cache import REPOSITORY, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
 from kmodlab.ground.sandbox import Limits
+from kmodlab.machine import uml
 from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
@@ -98,7 +99,7 @@ def intend(
     if secureboot and chosen:
         raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines", hint="leave it out of KERNELS")
     for kernel in kernels:
-        emulated_by(kernel)
+        uml.insist(kernel) if kernel.uml else emulated_by(kernel)
         if secureboot:
             secure_kernel(kernel)
     tree = None if packages_in(modules) else copied(modules)  # what is no tree is told before anybody is asked

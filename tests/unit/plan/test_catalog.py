@@ -89,7 +89,7 @@ ONE = "schema: 1\nmodules:\n  a: {%s}\n"
         (ONE % "limit: soon", 'modules.a.limit: should be a valid number, not "soon"'),
         (
             ONE % "arches: [amd64]",
-            "modules.a.arches.0: should be 'x86_64', 'arm64' or 'armhf', not \"amd64\"",
+            "modules.a.arches.0: should be 'x86_64', 'arm64', 'armhf' or 'um', not \"amd64\"",
         ),
         (ONE % "arches: []", "modules.a.arches: "),
         (ONE % "paths: [dev/x]", "modules.a.paths.0: "),

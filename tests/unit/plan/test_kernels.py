@@ -66,6 +66,39 @@ def test_only_another_architecture_is_compiled_for_across(inventory: dict[str, K
     assert inventory["6.12-x86_64"].cross == "" and not inventory["6.12-x86_64"].foreign
 
 
+UML = """
+all:
+  children:
+    um:
+      vars: {vm_memory: 512, vm_cpus: 1, vm_boot_limit: 60, kernel_arch: um, kernel_package: um, KEYS}
+      hosts:
+        um-6.12: {kernel_line: "6.12", kernel_suites: [trixie]}
+"""
+
+
+def test_user_mode_linux_is_a_program_of_this_machine_and_needs_no_emulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kmodlab.plan.kernels.native_arch", lambda: "x86_64")
+    path = tmp_path / "hosts.yml"
+    path.write_text(UML.replace("KEYS", "kernel_source: linux-source-6.12, kernel_config: a.config, kernel_patch: a.patch"))
+    kernels = load_inventory(path)
+    assert ids("um", kernels) == ["um-6.12"]
+    kernel = kernels["um-6.12"]
+    assert (kernel.uml, kernel.userland_arch, kernel.foreign, kernel.cross) == (True, "x86_64", False, "")
+    assert [each.name for each in kernel.recipe] == ["a.config", "a.patch"]
+    path.write_text(UML.replace(", KEYS", ""))
+    with pytest.raises(LabError, match=r"um-6\.12: .*kernel_source is missing"):
+        load_inventory(path)
+
+
+def test_every_other_kernel_needs_one(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(INVENTORY.replace("vm_qemu: q, ", ""))
+    with pytest.raises(LabError, match="vm_qemu is missing"):
+        load_inventory(path)
+
+
 def test_the_projects_own_inventory_holds_the_fleet_it_promises() -> None:
     promised = {"5.10-x86_64", "6.1-x86_64", "6.12-x86_64", "6.12-arm64", "7.3-x86_64"}
     assert promised <= set(default_fleet()) <= set(load_inventory())
