@@ -19,6 +19,8 @@ COMING_AND_GOING = re.compile(r"sshd|\(sd-pam\)|systemd|kworker/(?!R-)")
 """Processes that come and go by themselves: SSH's, and those of the kernel's that work for everybody. A `kworker/R-NAME` is the
 rescuer of the workqueue NAME."""
 
+SETTINGS = "/proc/sys/kernel/"
+"""Where a place is a setting: it is not left, but changed."""
 SCREEN = re.compile(r"vcs[au]?\d+")
 """The kernel makes one for itself when it is suspended."""
 
@@ -39,8 +41,11 @@ class Left:
 
     def __str__(self) -> str:
         parts = []
-        if self.new:
-            parts.append(f"still there after unloading: {', '.join(self.new[:5])}")
+        changed = [each for each in self.new if each.startswith(SETTINGS)]
+        if there := [each for each in self.new if each not in changed]:
+            parts.append(f"still there after unloading: {', '.join(there[:5])}")
+        if changed:
+            parts.append(f"changed, and not changed back: {', '.join(changed[:5])}")
         if self.gone:
             parts.append(f"no longer there: {', '.join(self.gone[:5])}")
         return "; ".join(parts)
@@ -69,7 +74,7 @@ def between(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[s
             went = Counter[str]()
         elif place == "memory":
             went = Counter[str]()
-        elif place.startswith("/proc/sys/kernel/") and not place.endswith("/"):
+        elif place.startswith(SETTINGS) and not place.endswith("/"):
             went = Counter[str]()  # it has another value
         new += [named(place, each) for each in came]
         gone += [named(place, each) for each in went]

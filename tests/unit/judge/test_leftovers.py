@@ -99,3 +99,10 @@ def test_userland_is_told_apart() -> None:
 
 def test_modules_are_told_by_name() -> None:
     assert leftovers.modules({"/proc/modules": "a 1 0 - Live 0x0\nb_c 1 1 a, Live 0x0 (O)\n"}) == {"a", "b_c"}
+
+
+def test_a_setting_is_changed_and_not_still_there() -> None:
+    """What is added below /proc/sys is there; what has another value is changed."""
+    before, after = {"/proc/sys/kernel/printk": "7 4 1 7\n"}, {"/proc/sys/kernel/printk": "1 4 1 7\n"}
+    assert str(between(before, after)) == "changed, and not changed back: /proc/sys/kernel/printk: 1 4 1 7"
+    assert str(between({"/dev/": ""}, {"/dev/": "x"})) == "still there after unloading: /dev/x"
