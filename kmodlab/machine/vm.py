@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -278,7 +279,7 @@ class Vm:
             process = start(command, self.wires, said, inherited)
         with self._killed_on_error(process):
             wait_until(
-                lambda: (self.wires / "qmp").exists() or process.poll() is not None,
+                lambda: _listens(self.wires / "qmp") or process.poll() is not None,
                 START_LIMIT,
                 f"VM {self.kernel.id}: QEMU does not begin",
             )
@@ -393,6 +394,12 @@ class Vm:
         except BaseException:
             self.stop()
             raise
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody answers at a socket. It is there a moment before that: on a busy machine long enough to be refused."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class _UnsavableError(Exception):
