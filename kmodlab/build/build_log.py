@@ -84,7 +84,7 @@ def word(log: str) -> str:
     for pattern in ERRORS:
         for line in lines:
             if re.search(pattern, line):
-                return line.replace(f"{sandbox.WORK}/", "")
+                return re.sub(r"(?<![\w.])\.dkms/[^/\s]+/[^/\s]+/build/", "", line.replace(f"{sandbox.WORK}/", ""))
     return ""
 
 

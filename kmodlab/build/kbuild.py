@@ -218,7 +218,9 @@ def explore(
             logs = split_log(joint.log, modules)
             work.strip(made.values())
             for module in modules:
-                if module.path in made or word(logs[module.path]):
+                if part.dkms and module.path not in made:  # a package is built as one
+                    _store(cached(root_key, module), None, joint.log, dkms.excluded(joint.log))
+                elif module.path in made or word(logs[module.path]):
                     _store(cached(root_key, module), made.get(module.path), logs[module.path], exports=exports)
         found = _Known(modules=modules, clean=joint.clean, word=word(joint.log))
         if joint.last.overrun:
@@ -292,7 +294,8 @@ def _rounds(work: Bench, wanted: list[SourceModule], only: Sequence[SourceModule
             missing = [module for module in wanted if module.path not in made and module not in joint.broken]
             broken = failed_modules(joint.last.output, missing)
             joint.broken += broken
-            if joint.last.status == 0 or joint.last.overrun or not broken or len(joint.broken) == len(wanted):
+            done = joint.last.status == 0 or joint.last.overrun or way == "dkms"
+            if done or not broken or len(joint.broken) == len(wanted):
                 break
         if (not missing and (made or joint.broken)) or reached_kbuild(joint.last.output) or joint.last.overrun:
             return joint

@@ -68,6 +68,7 @@ WARNING: modpost: something of nobody's
         ("/bin/sh: 1: rustc: not found\nmake[2]: *** [x] Error 127", "/bin/sh: 1: rustc: not found"),
         ("! Error: no iptables\nkmodlab: error: PRE_BUILD of dkms.conf ends with status 1", "! Error: no iptables"),
         ("a/Module.symvers: No such file or directory\nmake: *** x", "a/Module.symvers: No such file or directory"),
+        ("/mnt/.dkms/toy/1.0/build/src/a.c:1:2: error: x", "src/a.c:1:2: error: x"),
         ("", "the Makefile built no two.ko"),
     ],
 )
@@ -173,3 +174,28 @@ def test_folders_beside_each_other_get_each_others_symbols(tmp_path: Path, monke
 def test_a_file_that_was_looked_for_in_vain_is_no_error() -> None:
     assert not went_wrong("cat: /etc/x: No such file or directory\nsh: git: not found\n  LD [M]  a.ko\n")
     assert went_wrong("a.c:1:1: error: x") and went_wrong("make: *** [x] Error 1") and went_wrong("killed: it did not end")
+
+
+def test_a_package_is_built_once_and_fails_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[list[str]] = []
+
+    def run(root: Path, command: list[str], *, work: Path, read_only: dict[Path, Path], limits: Limits) -> Answer:
+        runs.append(command)
+        said = "/mnt/.dkms/toy/1/build/a.c:1:1: error: x\nmake[1]: *** [Makefile:1: /mnt/.dkms/toy/1/build/a.o] Error 1\n"
+        return Answer(2, f"{said}kmodlab: error: MAKE of dkms.conf ends with status 2\n")
+
+    monkeypatch.setattr(sandbox, "run", run)
+    part = Part(root=tmp_path, dkms=True, plain=False)
+    modules = [SourceModule(name=name, part=part, path=name, objects=(name,)) for name in ("a", "b")]
+    (tmp_path / "dkms.conf").write_text("")
+    results = build(tmp_path, "root", "6.12", modules)
+    assert len(runs) == 1 and {result.built.reason for result in results.values()} == {"a.c:1:1: error: x"}
+    assert not any(result.built.left_out for result in results.values())
+
+
+def test_a_package_that_is_not_for_a_kernel_is_left_out_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = 'dkms.conf: BUILD_EXCLUSIVE_KERNEL="^5" does not match 6.12'
+    monkeypatch.setattr(sandbox, "run", lambda *_, **__: Answer(77, f"kmodlab: excluded: {why}\n"))
+    package = SourceModule(name="a", part=Part(root=tmp_path, dkms=True, plain=False), path="a", objects=("a",))
+    built = build(tmp_path, "root", "6.12", [package])["a"].built
+    assert (built.ok, built.left_out, built.reason) == (False, True, why)
