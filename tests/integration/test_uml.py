@@ -16,9 +16,10 @@ LIMIT = 900
 FAULTS = Path(__file__).parents[1] / "nightly/faults"
 EXPECTED = {
     "innocent": ("pass", "log", "^$"),
-    "loses": ("fail", "log", r"leak: nothing points to \d+ bytes in 1 objects"),
+    "loses": ("fail", "log", r"leak: nothing points to \d+ bytes in \d objects"),
     "frees_twice": ("fail", "log", "kasan: .*double-free"),
-    "locks_in_two_orders": ("fail", "log", "lockdep: .*circular locking"),
+    "frees_a_timer": ("fail", "log", "timer: ODEBUG: free active"),
+    "shifts_too_far": ("fail", "log", "ubsan: .*shift-out-of-bounds"),
 }
 
 

@@ -12,7 +12,7 @@ LIMIT = 7200
 """Seconds for the whole run; a kernel that is not cached is built first."""
 EXPECTED = {
     "innocent": ("pass", "log", "^$"),
-    "loses": ("fail", "log", r"leak: nothing points to \d+ bytes in 1 objects"),
+    "loses": ("fail", "log", r"leak: nothing points to \d+ bytes in \d objects"),
     "frees_twice": ("fail", "log", "kasan: .*double-free"),
     "reads_beyond": ("fail", "log", "kasan: .*slab-out-of-bounds"),
     "locks_in_two_orders": ("fail", "log", "lockdep: .*circular locking"),
