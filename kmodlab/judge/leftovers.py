@@ -51,6 +51,13 @@ class Left:
         return "; ".join(parts)
 
 
+def raised_by_a_report(text: str) -> bool:
+    """Whether all that is left is the console's level, as the kernel raises it itself to report a fault of locks, say, or an oops
+    (console_verbose() of include/linux/printk.h: CONSOLE_LOGLEVEL_MOTORMOUTH, 15), and leaves it.
+    """
+    return re.fullmatch(r"changed, and not changed back: /proc/sys/kernel/printk: 15(?: \d+){3}", text) is not None
+
+
 def between(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[str] = ()) -> Left:
     """What is other at the second look; `own` are the modules that are looked at, as the kernel calls them."""
     new: list[str] = []

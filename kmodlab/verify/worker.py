@@ -82,6 +82,11 @@ class Cell:
             return Verdict.PASS, ""
         return (Verdict.SKIP, f"it failed at {self.failed[0]}") if self.failed else (Verdict.ERROR, "nobody saw it")
 
+    def excuse_the_console(self) -> None:
+        """The kernel has reported a fault: that its console tells more since then is its own doing."""
+        checks = self.checks.get(Stage.UNLOAD, [])
+        checks[:] = [each for each in checks if not leftovers.raised_by_a_report(each.reason)]
+
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
         reason = f"{self.when}{reason}"
@@ -405,6 +410,7 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
     if findings or faults or stuck:
         worker.restore()
     if findings:
+        cell.excuse_the_console()
         return cell.explain(Stage.LOG, f"{findings[0].kind}: {findings[0].headline}")
     if stuck:
         return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {stuck}"

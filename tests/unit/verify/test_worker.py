@@ -334,3 +334,18 @@ def test_fresh_restores_the_machine_before_every_cell(column: Column) -> None:
     for name in ("one", "two", "three"):
         life(verifying, name)
     assert column.target.restored == 2
+
+
+PRINTK = "changed, and not changed back: /proc/sys/kernel/printk: 15 4 1 7"
+
+
+def test_a_kernel_that_raises_its_consoles_level_to_report_a_fault_is_no_module_that_changes_it(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one", OOPS, failed=PRINTK)
+    life(verifying, "two", failed=PRINTK)
+    life(verifying, "three", OOPS, failed=f"{PRINTK}, /proc/sys/kernel/panic: 1")
+    verifying.finish()
+    verdicts = column.verdicts()
+    assert verdicts["one"][1:] == (Stage.LOG, f"oops: {OOPS}")
+    assert verdicts["two"][1:] == (Stage.UNLOAD, f"nothing left behind: {PRINTK}"), "a module that did it itself"
+    assert verdicts["three"][1] is Stage.UNLOAD
