@@ -128,6 +128,7 @@ class Kind(_Model):
     means: str = Field(min_length=1)
     patterns: tuple[Pattern, ...] = Field(min_length=1)
     line: bool = False
+    starved: bool = False
 
 
 class Kernels(_Model):
@@ -319,6 +320,11 @@ def classify_console(text: str, *, release: str, rules: Rules | None = None) -> 
     Lines may have stamps or not, callers (`[T123]`) or not, and may be cut or run into each other.
     """
     return _findings(_console_lines(text), release, rules or load_rules())
+
+
+def may_be_starved(kind: str) -> bool:
+    """Whether a machine that gets no time from its host may show this class, too."""
+    return any(each.starved for each in load_rules().classes if each.name == kind)
 
 
 def load_rules(path: Path = RULES) -> Rules:

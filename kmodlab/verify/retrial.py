@@ -37,6 +37,8 @@ class Doubt(BaseModel):
     module: str
     suspects: dict[str, float]
     """The modules that the machine had held before, the newest first: seconds from the end of their cells to the fault."""
+    starved: bool = False
+    """Whether it may be nobody's: an emulated machine was too slow, and a machine that its host starves looks the same."""
 
 
 _DOUBTS = TypeAdapter(list[Doubt])
@@ -64,12 +66,13 @@ def settle(run: Run, kernel: str, try_alone: Callable[[str, float], None]) -> No
         first = _cell(run, kernel, doubt.module)
         if first.verdict is not Verdict.FAIL:
             continue  # the catalog expects it to fail
-        _say(run, kernel, f"{doubt.module} did not have the machine to itself: it is tried again")
+        why = "may have been starved" if doubt.starved else "did not have the machine to itself"
+        _say(run, kernel, f"{doubt.module} {why}: it is tried again")
         try_alone(doubt.module, CLOSING_SECONDS)
         again = _cell(run, kernel, doubt.module)
         if again.verdict is Verdict.FAIL or (again.verdict is Verdict.PASS and _caught(run, first, doubt, try_alone)):
             continue
-        _keep(run, first)
+        _keep(run, first, starved=doubt.starved)
 
 
 def _caught(run: Run, victim: Cell, doubt: Doubt, try_alone: Callable[[str, float], None]) -> bool:
@@ -113,10 +116,11 @@ def _kind(cell: Cell) -> str:
     return reason.partition(":")[0].partition("(")[0].strip()
 
 
-def _keep(run: Run, first: Cell) -> None:
-    """A failure that was seen counts, even if it was not seen again."""
-    reason = f"{first.reason} (not so again on a fresh machine)"
-    run.record(first.kernel, first.module, first.stage, Verdict.FAIL, reason, findings=first.findings, amends=True)
+def _keep(run: Run, first: Cell, *, starved: bool = False) -> None:
+    """A failure that was seen counts, even if it was not seen again; but what a starved lab can cause is then the lab's error."""
+    verdict, again = (Verdict.ERROR, "the lab may have been too slow") if starved else (Verdict.FAIL, "")
+    reason = f"{first.reason} (not so again on a fresh machine{again and f': {again}'})"
+    run.record(first.kernel, first.module, first.stage, verdict, reason, findings=first.findings, amends=True)
 
 
 def _cell(run: Run, kernel: str, module: str) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from kmodlab.guest import kmemleak
 from kmodlab.guest.gpio import listing, open_chip
 from kmodlab.guest.shell import FLOODED, GuestLostError, Look, number
 from kmodlab.judge import leftovers, taint
-from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console
+from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console, may_be_starved
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
 from kmodlab.results import contract
@@ -33,6 +34,8 @@ SEVERITIES: dict[Severity, Literal["notice", "fault", "fatal"]] = {
     Severity.FAULT: "fault",
     Severity.FATAL: "fatal",
 }
+TOO_SLOW = re.compile(r"^hang: |\bdid not end within \d")
+"""In a reason: nothing but time has passed."""
 ALIVE_LIMIT = 8
 """Seconds in which a target that is not lost answers a trivial command."""
 
@@ -174,6 +177,8 @@ class Worker:
         self._look_around(cell)
         self._look_for_leaks(cell)
         self._read_to_the_end(cell)
+        if self._starved(cell):
+            self.doubt(cell, starved=True)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
             if stage is Stage.BEHAVIOUR and self.column.order.quick:
@@ -266,12 +271,25 @@ class Worker:
         cell.checks.setdefault(Stage.LOG, []).append(log_check(findings, self.guest.log.gaps(mark)))
         return findings
 
-    def doubt(self, cell: Cell) -> None:
-        """A fault has come to a cell; was its module the only one on the target for a while?"""
-        now = time.monotonic()
+    def doubt(self, cell: Cell, *, starved: bool = False) -> None:
+        """A fault has come to a cell; was its module the only one on the target for a while? And did the target have its time?"""
+        now, name = time.monotonic(), cell.module.name
         ages = {name: now - done for name, done in reversed(self._done.items())}
-        if suspects := {name: age for name, age in ages.items() if age < SUSPECT_SECONDS}:
-            self.doubts.append(Doubt(module=cell.module.name, suspects=suspects))
+        suspects = {name: age for name, age in ages.items() if age < SUSPECT_SECONDS}
+        known = next((each for each in self.doubts if each.module == name), None)
+        if known:
+            self.doubts.remove(known)
+            suspects, starved = known.suspects or suspects, known.starved or starved
+        if suspects or starved:
+            self.doubts.append(Doubt(module=name, suspects=suspects, starved=starved))
+
+    def _starved(self, cell: Cell) -> bool:
+        """Whether all that is wrong with a cell is that its target was slow, and its host may have made it so."""
+        state = self.target.state
+        if cell.failed is None or state is None or state.accel != "tcg":
+            return False
+        faults = [each for each in cell.findings.values() if each.severity >= Severity.FAULT]
+        return all(may_be_starved(each.kind) for each in faults) if faults else TOO_SLOW.search(cell.failed[2]) is not None
 
     @property
     def leaks_told(self) -> bool:

@@ -39,8 +39,8 @@ class Machine:
         self.tried.append((name, seconds))
         self.record(name, Stage.LOG, self.alone.get(name, ""))
 
-    def settle(self) -> dict[str, tuple[Verdict, str]]:
-        retrial.note(self.run, K, [Doubt(module="victim", suspects={"maker": 4, "other": 10})])
+    def settle(self, *, starved: bool = False) -> dict[str, tuple[Verdict, str]]:
+        retrial.note(self.run, K, [Doubt(module="victim", suspects={"maker": 4, "other": 10}, starved=starved)])
         retrial.settle(self.run, K, self.try_alone)
         return {cell.module: (cell.verdict, cell.reason) for cell in self.run.collect().cells}
 
@@ -62,6 +62,15 @@ def test_a_fault_without_another_maker_stays_where_it_was_seen(tmp_path: Path) -
     verdict, reason = machine.settle()["victim"]
     assert verdict is FAIL and reason.startswith("oops (not so again")
     assert [name for name, _ in machine.tried] == ["victim", "maker", "other"]
+
+
+def test_what_a_starved_lab_can_cause_and_what_does_not_come_again_is_the_labs_error(tmp_path: Path) -> None:
+    verdict, reason = Machine(tmp_path, {}).settle(starved=True)["victim"]
+    assert (verdict, reason) == (Verdict.ERROR, "oops (not so again on a fresh machine: the lab may have been too slow)")
+
+
+def test_what_comes_again_is_the_modules_however_slow_the_lab_is(tmp_path: Path) -> None:
+    assert Machine(tmp_path, {"victim": "hang"}).settle(starved=True)["victim"] == (FAIL, "hang")
 
 
 @pytest.mark.parametrize("alone", [{}, {"maker": "its own"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ class Target:
     console: Path
     restored: int = 0
     here: Guest = field(default_factory=Guest)
-    state: str = "runs"
+    state: Any = field(default_factory=lambda: SimpleNamespace(accel="tcg"))
     emulated: bool = True
 
     def guest(self) -> Guest:
@@ -349,3 +350,29 @@ def test_a_kernel_that_raises_its_consoles_level_to_report_a_fault_is_no_module_
     assert verdicts["one"][1:] == (Stage.LOG, f"oops: {OOPS}")
     assert verdicts["two"][1:] == (Stage.UNLOAD, f"nothing left behind: {PRINTK}"), "a module that did it itself"
     assert verdicts["three"][1] is Stage.UNLOAD
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "accel", "starved"),
+    [
+        ("did not end within 30 s", "", "tcg", True),
+        ("hang: insmod does not answer", "", "tcg", True),
+        ("hang: insmod does not answer", "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:318]", "tcg", True),
+        ("did not end within 30 s", "", "kvm", False),
+        ("did not end within 30 s", OOPS, "tcg", False),
+        ("could not insert module: Device or resource busy", "", "tcg", False),
+    ],
+)
+def test_what_a_starved_machine_can_show_is_doubted_even_where_nobody_is_suspected(
+    column: Column, reason: str, said: str, accel: str, starved: bool
+) -> None:
+    column.target.state = SimpleNamespace(accel=accel)
+    verifying = worker_of(column)
+    cell = verifying.begin("one")
+    watch = verifying.watch = look(verifying, cell)
+    cell.fail(Stage.LOAD, reason)
+    if said:
+        verifying.guest.log.say(said)  # type: ignore[attr-defined]
+        aftermath(verifying, cell, watch)
+    verifying.finish()
+    assert [(each.module, each.starved) for each in verifying.doubts] == ([("one", True)] if starved else [])
