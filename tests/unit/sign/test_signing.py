@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,9 +11,8 @@ import pytest
 from own_key import certificate, openssl
 
 from kmodlab.ground import sandbox
-from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.errors import LabError
-from kmodlab.ground.sandbox import Answer, Limits
+from kmodlab.ground.sandbox import Answer
 from kmodlab.sign import signature, signing
 from kmodlab.sign.keys import Algorithm, SigningKey, lab_key, users_key
 from kmodlab.sign.signing import sign_modules
@@ -284,48 +282,3 @@ def test_signing_here_changes_nothing_when_one_cannot_be_signed(key: SigningKey,
     with pytest.raises(LabError, match="digest md5 is unknown"):
         signing.sign_here(modules[:1], key, "md5")
     assert modules[0].read_bytes() == MODULE
-
-
-# With the kernel's own tool, where a build root is at hand
-
-PROBE = 'MODULE_LICENSE("GPL");\nMODULE_DESCRIPTION("Loads, and does nothing");\n'
-
-
-def build_roots() -> list[tuple[Path, str]]:
-    """This machine's build roots, with the kernel release of each: KMODLAB_TEST_ROOTS, or the cache's."""
-    given = os.environ.get("KMODLAB_TEST_ROOTS", "").split()
-    folders = [Path(each) for each in given] or sorted((cache_dir() / "images").glob("*-build-*/root"))
-    releases = {link.parent.name: folder for folder in folders for link in (folder / "lib/modules").glob("*/build")}
-    return [(folder, release) for release, folder in releases.items()]
-
-
-@pytest.mark.skipif(not build_roots(), reason="no build root: make images first, or name some in KMODLAB_TEST_ROOTS")
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-@pytest.mark.parametrize(("root", "release"), build_roots())
-def test_the_kernels_own_tool_signs_a_real_module(root: Path, release: str, encrypted: bool, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "probe.c").write_text(f"#include <linux/module.h>\n{PROBE}")
-    (source / "Kbuild").write_text("obj-m := probe.o\n")
-    command = ["make", "-C", f"/lib/modules/{release}/build", f"M={sandbox.WORK}", "modules"]
-    answer = sandbox.run(root, command, work=source, limits=Limits(seconds=120))
-    assert answer.status == 0, answer.output
-    module = source / "probe.ko"
-    unsigned = module.read_bytes()
-    words = "two words"
-    private, pem = openssl(tmp_path, *(["-passout", f"pass:{words}"] if encrypted else []))
-    key = users_key(private, pem, words if encrypted else None, config=tmp_path)
-    sign_modules(root, release, [module], key)
-    signed = module.read_bytes()
-    signature.verify(module.read_bytes(), certificate(pem))
-    assert signature.stripped(module.read_bytes()) == unsigned
-    modinfo = subprocess.run(["modinfo", "-F", "signer", str(module)], capture_output=True, text=True, check=True)
-    assert modinfo.stdout.strip() == "own"
-    if not encrypted:
-        module.write_bytes(unsigned)
-        detach = [f"/lib/modules/{release}/build/scripts/sign-file", "-d", "sha256", "/tmp/key", "/tmp/pem", "probe.ko"]
-        secrets = {Path("/tmp/key"): private.read_bytes(), Path("/tmp/pem"): pem.read_bytes()}
-        assert sandbox.run(root, detach, work=source, secrets=secrets, limits=Limits(seconds=60)).status == 0
-        assert module.read_bytes() == unsigned
-        assert signing.attach([module], source, pem) == [module]
-        assert signature.read_signature(module.read_bytes()) == signature.read_signature(signed)
