@@ -46,13 +46,13 @@ unit: setup  ## the fast tests, without a VM; hostile code as root and as an ord
 	$(run)pytest -q tests/unit tests/hostile
 
 integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
-	$(run)pytest -q tests/integration
+	$(run)pytest -q -m 'not nightly' tests/integration
 
 molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureboot (KERNELS="6.12"), enrolment
 	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
-	@status=0; $(run)pytest -q tests/nightly || status=1; \
+	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
 	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
 
 lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
