@@ -12,16 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ansible.constants as settings
 from ansible.errors import AnsibleError
+
+from kmodlab.ground.errors import LabError
+
+try:
+    import ansible.constants as settings
+except AnsibleError as problem:
+    said = " ".join(str(problem).split())
+    hint = "mend its settings, or set ANSIBLE_HOME to a folder of yours"
+    raise LabError(f"Ansible cannot begin: {said}", hint=hint) from problem
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import get_file_vault_secret
 from ansible.template import Templar
 from ansible.utils.display import Display
 from ansible.vars.manager import VariableManager
-
-from kmodlab.ground.errors import LabError
 
 Told = tuple[dict[str, dict[str, Any]], dict[str, list[str]]]
 

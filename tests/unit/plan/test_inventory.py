@@ -1,5 +1,9 @@
 """Inventories mean to the lab what they mean to Ansible's users."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +132,14 @@ def test_a_module_of_ansibles_reads_the_same(tmp_path: Path, monkeypatch: pytest
     inventory.write_text("all: {hosts: {pi: {board_arch: '{{ arch }}'}}}\n")
     with pytest.raises(LabError, match="host pi: 'arch' is undefined"):
         load_boards(inventory)
+
+
+def test_a_home_that_ansible_cannot_write_to_is_one_line_and_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kmodlab", "kernels"]
+    environment = {**os.environ, "HOME": "/proc/none", "XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert re.fullmatch(
+        r"kmodlab: Ansible cannot begin: .*/proc/none/.ansible/tmp.*; mend its settings, or set ANSIBLE_HOME to .*\n",
+        answer.stderr,
+    )
