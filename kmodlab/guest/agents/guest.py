@@ -59,6 +59,7 @@ TREES = {
     "/proc/sys/dev": 2,
     "/proc/sys/net": 2,
     "/proc/bus/input": 1,
+    "/sys/bus": 1,
     "/sys/class": 2,
     "/sys/devices": 1,
     "/sys/devices/platform": 1,

@@ -10,22 +10,17 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from standin import StandIn
+from standin import BOARD as K
+from standin import StandIn, planned
 
-from kmodlab.build.modules import SourceModule
-from kmodlab.build.trees import Tree
 from kmodlab.ground.cache import REPOSITORY
-from kmodlab.guest import shell
-from kmodlab.plan.boards import Board, ResolvedBoard
-from kmodlab.results.contract import Cell, Kernel, ModuleInfo, Stage, Verdict
-from kmodlab.results.folder import Planned, Run
-from kmodlab.run.deploy import deploy
-from kmodlab.run.lab import FILE, Lab, Order
+from kmodlab.guest import kmemleak, shell
+from kmodlab.results.contract import Cell, Stage, Verdict
+from kmodlab.run.lab import Lab
 from kmodlab.verify import life_cycle
 from kmodlab.verify import module as module_file
 
 pytest_plugins = ["pytester"]
-K = "board"
 OOPS = "printk 'BUG: kernel NULL pointer dereference, address: 0000000000000000'"
 TOLD = {"version": "1.0", "srcversion": "ABC", "signer": "kmodlab"}
 """What modinfo says of each module."""
@@ -41,7 +36,8 @@ class Bench:
 
     def verify(self, *words: str, tests: str = "", status: int | None = None) -> dict[str, Cell]:
         """Have the plugin verify the cells, with behaviour tests of these bodies beside the life cycles; the cells then."""
-        deploy(self.lab, K, self.lab.target(K).guest())
+        column = self.lab.column(K)
+        column.deploy_to(column.target.guest())
         self.pytester.makepyfile(test_own_behaviour=f"import pytest\n\n{dedent(tests)}")
         answer = self.pytester.runpytest_inprocess(
             *("-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid", "--rootdir=/", "--timeout=60"),
@@ -67,42 +63,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytes
         monkeypatch.setattr(module_file, "_told", lambda folder: {f"{name}.ko": TOLD for name in names})
         monkeypatch.setattr(life_cycle, "LOG_LINE_LIMIT", 0.3)
         lab = planned(tmp_path, names, catalog)
-        lab.target(K).start()
+        for name in names:
+            for stage in (Stage.SIGN, Stage.DEPLOY):
+                lab.column(K).record(name, stage, Verdict.PASS)
+        lab.column(K).target.start()
         return Bench(machine, lab, pytester)
 
     return bench
-
-
-def planned(folder: Path, names: tuple[str, ...], catalog: str) -> Lab:
-    """A run whose modules are built and signed, and wait to be verified."""
-    sources = folder / "sources"
-    sources.mkdir()
-    (sources / "catalog.yml").write_text(f"schema: 1\n{dedent(catalog)}\n")
-    for name in names:
-        (sources / f"{name}.c").touch()
-    run = Run.create(folder / "reports")
-    run.plan(
-        [Kernel(id=K, arch="x86_64")],
-        [ModuleInfo(name=name, source="", sha256="") for name in names],
-        [Planned(kernel=K, module=name, stages=list(Stage)) for name in names],
-    )
-    entry = Board(id=K, board_arch="x86_64", board_boot_limit=1.5, board_ssh_config="/dev/null")
-    order = Order(
-        tree=Tree(origin=sources, folder=sources),
-        modules=[SourceModule(name=name, folder=sources, objects=(name,)) for name in names],
-        only=[],
-        kernels={},
-        boards={K: ResolvedBoard(board=entry, inventory=sources, release="6.12.1-standin", distribution="debian-13")},
-    )
-    (run.folder / FILE).write_text(order.model_dump_json())
-    lab = Lab(run, order)
-    for part in ("modules", "programs", "lab-modules"):
-        (lab.artefacts(K) / part).mkdir(parents=True)
-    for name in names:
-        (lab.artefacts(K) / "modules" / f"{name}.ko").write_bytes(b"ELF")
-        for stage in (Stage.BUILD, Stage.SIGN, Stage.DEPLOY):
-            run.record(K, name, stage, Verdict.PASS)
-    return lab
 
 
 def said(cells: dict[str, Cell]) -> dict[str, tuple[str, str, str]]:
@@ -154,6 +121,23 @@ def test_each_fault_in_a_modules_life_is_seen_and_is_its_own(make: Make) -> None
         assert re.search(reason, cell.reason), cell
 
 
+def test_memory_that_is_lost_and_a_detector_that_has_gone_are_told_of(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmemleak, "SCANS", "cat report; rm report; [ ! -e broken ]")
+    bench = make("good", "loses", "next", "breaks")
+    (bench.machine.folder / "detector").touch()
+    bench.machine.run("boot")
+    report = 'unreferenced object 0xffff888003a52a00 (size 128):\\n  comm "insmod", pid 143, jiffies 4294672302\\n'
+    bench.machine.module("loses", insmod=f"printf '{report}' >report")
+    bench.machine.module("breaks", insmod="touch broken")
+    for name in ("good", "next"):
+        bench.machine.module(name, insmod=": >report")
+    cells = bench.verify()
+    assert (cells["good"].verdict, cells["next"].verdict) == (Verdict.PASS, Verdict.PASS), said(cells)
+    assert said(cells)["loses"][:2] == ("fail", "log")
+    assert "leak: nothing points to 128 bytes in 1 objects any more; the first, of 128, was insmod's" in cells["loses"].reason
+    assert said(cells)["breaks"][:2] == ("error", "log") and "the search for leaks failed" in cells["breaks"].reason
+
+
 def test_a_connection_that_is_lost_in_the_middle_of_a_command_costs_one_cell(make: Make) -> None:
     bench = make("one", "two")
     bench.machine.module("one", insmod="die")
@@ -165,10 +149,11 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_command_costs_one_cell(mak
 
 def test_an_agent_that_stops_answering_costs_one_cell(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "GRACE", 0.3)
+    monkeypatch.setattr(shell, "LOOK_LIMIT", 3.0)
     bench = make("one", "two", catalog="modules:\n  one: {limit: 0.5}")
     bench.machine.module("one", insmod="kill -STOP $(ps -o ppid= -p $PPID)")
     cells = bench.verify()
-    assert said(cells)["one"][:2] == ("fail", "load") and "no answer within 0.5 s" in cells["one"].reason
+    assert said(cells)["one"][:2] == ("fail", "load") and "no answer within 3.5 s" in cells["one"].reason
     assert cells["two"].verdict is Verdict.PASS, said(cells)
 
 
@@ -204,7 +189,7 @@ def test_a_test_that_is_over_its_time_limit_does_not_put_later_answers_one_off(m
             assert guest.sh("echo two").stdout == "two\\n"
     """
     cells = bench.verify(tests=tests)
-    assert said(cells)["one"][:2] == ("fail", "behaviour") and "test_long: Timeout" in cells["one"].reason
+    assert said(cells)["one"][:2] == ("fail", "behaviour") and "long: Failed: Timeout" in cells["one"].reason
     assert [check.name for check in cells["one"].checks if check.name == "test_next"] == ["test_next"]
     assert cells["two"].verdict is Verdict.PASS, said(cells)
 
@@ -232,7 +217,7 @@ def test_each_behaviour_test_is_told_of_and_finds_its_module_unloaded_or_loaded(
     told = {check.name: (check.verdict, check.reason) for check in cells["one"].checks if check.name.startswith("test_")}
     assert (told["test_unloaded"][0], told["test_loaded"][0], told["test_wires"][0]) == ("pass", "pass", "skip")
     assert told["test_wires"][1] == "board has no GPIO lines that a test could drive"
-    assert said(cells)["two"][:2] == ("fail", "behaviour") and cells["two"].reason.startswith("test_wrong: ")
+    assert said(cells)["two"][:2] == ("fail", "behaviour") and cells["two"].reason.startswith("wrong: expected ")
     assert not (bench.machine.folder / "sys/module/two").exists(), "what a test leaves loaded is unloaded"
     assert "no test of its own" in [check.name for check in cells["three"].checks]
 
@@ -260,7 +245,7 @@ def test_only_one_cell_is_verified_where_one_is_asked_for(make: Make) -> None:
 
 def test_what_comes_when_a_module_has_gone_is_its_own(make: Make) -> None:
     bench = make("one", "two")
-    bench.machine.module("two", rmmod=f"(sleep 1; {OOPS}) >/dev/null 2>&1 &")
+    bench.machine.module("two", rmmod=f'later "sleep 1" "{OOPS}"')
     cells = bench.verify(str(REPOSITORY / "tests/retrial"), "--kmodlab-afterwards=2")
     assert cells["one"].verdict is Verdict.PASS
     assert said(cells)["two"][:2] == ("fail", "log") and "when it had gone: oops: BUG" in cells["two"].reason
