@@ -295,7 +295,10 @@ class Worker:
     def leaks_told(self) -> bool:
         """Whether the target's kernel tells of memory that was lost."""
         if self._leaks_told is None:
-            self._leaks_told = kmemleak.offered(self.guest)
+            try:
+                self._leaks_told = kmemleak.offered(self.guest)
+            except GuestLostError:  # the next look finds that, too, and brings the target back
+                return False
         return self._leaks_told
 
     def _forget_leaks(self) -> None:

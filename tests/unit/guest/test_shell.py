@@ -1,19 +1,23 @@
 """The shell on a target: a real agent on this machine stands in for the target's, and a wicked one for a broken kernel's."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
+from standin import StandIn
 
 from kmodlab.guest import shell as guest
-from kmodlab.guest.shell import GuestLog, GuestLostError, Shell, number
+from kmodlab.guest.shell import Guest, GuestLog, GuestLostError, Shell, number
 
 
 def local(script: str) -> "subprocess.Popen[bytes]":
@@ -63,6 +67,14 @@ def test_who_stops_waiting_does_not_put_later_answers_one_off(shell: Shell) -> N
     finally:
         signal.signal(signal.SIGALRM, earlier)
     assert shell.run("shell", "echo two", "", 5).stdout == "two\n"
+
+
+def test_an_answer_that_comes_late_is_nobodys(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.run("shell", "true", "", 5)
+    with monkeypatch.context() as impatient, pytest.raises(GuestLostError, match=r"no answer within 0\.2 s to: trap"):
+        impatient.setattr(guest, "GRACE", 0.2)
+        shell.run("shell", "trap '' TERM; sleep 1; echo one", "", 0.2)
+    assert shell.run("shell", "sleep 1; echo two", "", 5).stdout == "two\n"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +165,62 @@ def test_the_agent_needs_nothing_that_an_old_python_has_not() -> None:
 
     for path in guest.AGENTS.glob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[StandIn, Guest]]:
+    machine = StandIn(tmp_path / "machine")
+    monkeypatch.setenv("PATH", f"{machine.make()}:{os.environ['PATH']}")
+    with Guest("board", Path(os.devnull), "x86_64") as here:
+        yield machine, here
+
+
+def test_a_session_runs_while_the_test_does_other_things(board: tuple[StandIn, Guest]) -> None:
+    _, here = board
+    session = here.spawn("echo ready; while read -r word; do echo got $word; done; exit 3")
+    assert session.expect("ready") == "ready"
+    session.send("this\nthat\n")
+    assert session.expect("that") == "got that", "what came before is passed over"
+    with pytest.raises(AssertionError, match=r"not print 'more' within 0\.2 s; it printed \['ready', 'got this', 'got that'\]"):
+        session.expect("more", timeout=0.2)
+    with pytest.raises(AssertionError, match=r"did not end within 0\.2 s"):
+        session.wait(0.2)
+    session.close()
+    assert session.wait() == 3
+    with pytest.raises(AssertionError, match="did not print 'x'"):
+        session.expect("x")
+    killed = here.spawn("exec sleep 60")
+    killed.kill()
+    assert killed.wait() != 0
+
+
+def test_a_line_of_the_log_is_awaited_and_missed_in_words(board: tuple[StandIn, Guest]) -> None:
+    machine, here = board
+    mark = here.log.mark()
+    machine.run("printk", "one: hello")
+    assert here.log.expect("one: .*", mark).text == "one: hello"
+    with pytest.raises(AssertionError, match="two"):
+        here.log.expect("two", mark, timeout=0.2)
+    (record,) = here.log.since(mark)
+    assert record.text == "one: hello"
+
+
+def test_a_machine_that_dies_is_lost_to_whoever_waits(board: tuple[StandIn, Guest]) -> None:
+    machine, here = board
+    mark = here.log.mark()
+    here.sh("true")
+    threading.Timer(0.3, machine.run, ("die",)).start()
+    with pytest.raises(GuestLostError):
+        here.log.expect("never", mark, timeout=10)
+    with pytest.raises(GuestLostError, match="the connection was lost during: true"):
+        here.sh("true")
+
+
+def test_a_command_that_fails_says_how_with_all_it_printed(board: tuple[StandIn, Guest]) -> None:
+    _, here = board
+    with pytest.raises(AssertionError, match=r"status 3 \(no\) of: echo yes; echo no >&2; exit 3\nstdout: yes\n\nstderr: no"):
+        here.sh("echo yes; echo no >&2; exit 3")
+    assert here.version == (6, 12)
 
 
 def kmsg(*lines: str) -> Callable[[str], "subprocess.Popen[bytes]"]:

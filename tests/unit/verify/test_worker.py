@@ -17,6 +17,7 @@ from kmodlab.plan.catalog import Module
 from kmodlab.results.contract import Check, Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
 from kmodlab.verify import worker as worker_file
+from kmodlab.verify.module import StageError
 from kmodlab.verify.worker import STAGES, Worker, aftermath, look
 
 K = "6.12-x86_64"
@@ -246,6 +247,28 @@ def test_a_second_pass_leaves_alone_what_the_first_one_decided(column: Column) -
         column.run.record(K, "two", stage, Verdict.ERROR if stage is Stage.LOAD else Verdict.SKIP, "the column broke")
     column.run.record(K, "three", Stage.LOAD, Verdict.PASS)
     assert worker_of(column).decided == {"one"}
+
+
+def test_a_target_that_dies_between_two_cells_is_a_doubtful_fault_of_the_second(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one")
+    verifying.guest.log.lost = True  # type: ignore[attr-defined]
+    column.target.state = None
+    second = verifying.begin("two")
+    with pytest.raises(StageError, match="the machine went down without a word: the connection was lost"):
+        look(verifying, second)
+    assert [(doubt.module, list(doubt.suspects)) for doubt in verifying.doubts] == [("two", ["one"])]
+    assert column.target.restored == 1
+
+
+def test_a_connection_that_is_lost_between_two_cells_to_a_target_that_lives_costs_neither(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one")
+    verifying.guest.log.lost = True  # type: ignore[attr-defined]
+    life(verifying, "two")
+    verifying.finish()
+    assert [column.verdicts()[name][0] for name in ("one", "two")] == [Verdict.PASS, Verdict.PASS]
+    assert column.target.restored == 1
 
 
 def test_that_a_module_has_gone_is_known_for_one_test_only(column: Column) -> None:
