@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -102,17 +103,23 @@ def intend(
         uml.insist(kernel) if kernel.uml else emulated_by(kernel)
         if secureboot:
             secure_kernel(kernel)
-    tree = None if packages_in(modules) else copied(modules)  # what is no tree is told before anybody is asked
-    found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
-    problems = [str(each) for each in found.values() if isinstance(each, LabError)]
-    if len(problems) == len(found):
-        raise LabError(problems[0])
-    tree = tree or copied(_with_packages(modules, found.values()))
+
+    @cache
+    def resolved() -> dict[str, Found]:
+        """What runs where. Nobody is asked before it is needed: what is wrong with the modules is told first."""
+        found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
+        problems = [str(each) for each in found.values() if isinstance(each, LabError)]
+        if len(problems) == len(found):
+            raise LabError(problems[0])
+        return found
+
+    tree = copied(_with_packages(modules, resolved().values()) if packages_in(modules) else modules)
     make = catalog_of(tree).make
-    limits = replace(kbuild.BUILDING, seconds=build_limit) if build_limit else None
-    sources = {module.name: module for module in discover(tree, _explorer(found.values(), limits), make)}
+    explore = _explorer(resolved, replace(kbuild.BUILDING, seconds=build_limit)) if kernels and build_limit else None
+    sources = {module.name: module for module in discover(tree, explore, make)}
     every = entries(tree, sources)
     wanted = with_needs(only, every) if (only := [name for word in only for name in word.split()]) else every
+    found = resolved()
     asked: list[Host] = [*kernels, *chosen]
     hosts = [_known(each, found[each.row.id]) for each in asked]
     cells = [cell for host in hosts for cell in _cells(host, wanted, quick)]
@@ -192,17 +199,17 @@ def _with_packages(modules: str | Path, found: Iterable[object]) -> str:
     return shlex.join(words)
 
 
-def _explorer(found: Iterable[object], limits: Limits | None) -> Explore | None:
+def _explorer(found: Callable[[], dict[str, Found]], limits: Limits) -> Explore:
     """By which kernel it is found out what a tree builds, where its rules do not say it: one whose build root is there, if any
-    is, or else the first; None where the lab builds for none, or nothing may be built.
+    is, or else the first.
     """
-    kernels = [each for each in found if isinstance(each, Resolved)]
-    kernels.sort(key=lambda each: (not roots.image_path(each, "build").exists(), each.kernel.foreign))
-    if not kernels or limits is None:
-        return None
-    first = kernels[0]
 
     def one(part: Part, asked: Sequence[SourceModule]) -> Explored:
+        kernels = [each for each in found().values() if isinstance(each, Resolved)]
+        if not kernels:
+            raise LabError("no kernel that the lab builds for can be resolved", hint="see what is said of each, or name another")
+        kernels.sort(key=lambda each: (not roots.image_path(each, "build").exists(), each.kernel.foreign))
+        first = kernels[0]
         root = roots.build_root(first)
         return kbuild.explore(root, root.parent.name, first.release, part, asked, cross=first.kernel.cross, limits=limits)
 

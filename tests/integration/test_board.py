@@ -232,6 +232,7 @@ def cells(results: Results) -> dict[str, Cell]:
     return {each.module: each for each in results.cells}
 
 
+@pytest.mark.nightly  # minutes; what a board's column does is tested without a machine, too (tests/unit/stages/test_stages.py)
 def test_a_board_that_is_off_is_turned_on_and_proves_modules(
     board: StandIn, inventory: Path, labgrid: dict[str, str], tmp_path: Path
 ) -> None:

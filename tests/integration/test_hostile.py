@@ -131,6 +131,7 @@ def test_nobody_changed_what_others_are_built_with(results: Results) -> None:
     assert tools and not any(tool.read_bytes().startswith(b"evil") for tool in tools if tool.is_file())
 
 
+@pytest.mark.nightly  # it boots a machine of its own
 def test_a_cache_whose_path_has_any_name_works(tmp_path: Path) -> None:
     """Copied by links from the usual one, so that only a snapshot is made anew."""
     odd = tmp_path / "a, b;%h 'c'"

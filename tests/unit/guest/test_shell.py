@@ -209,9 +209,11 @@ def test_a_machine_that_dies_is_lost_to_whoever_waits(board: tuple[StandIn, Gues
     machine, here = board
     mark = here.log.mark()
     here.sh("true")
-    threading.Timer(0.3, machine.run, ("die",)).start()
+    death = threading.Timer(0.3, machine.run, ("die",))
+    death.start()
     with pytest.raises(GuestLostError):
         here.log.expect("never", mark, timeout=10)
+    death.join()
     with pytest.raises(GuestLostError, match="the connection was lost during: true"):
         here.sh("true")
 

@@ -24,6 +24,7 @@ def running(home: Path) -> Iterator[tuple[Path, "subprocess.Popen[bytes]"]]:
     shown = str(folder).replace(",", ",,")
     process = subprocess.Popen(["sh", "-c", "while :; do sleep 1; done", f"-drive=file={shown}/root"], start_new_session=True)
     note(folder, process.pid)
+    wait_until(lambda: state_in(folder) is not None, 10, "the process does not begin")
     yield folder, process
     process.kill()
     process.wait()
