@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodlab.build.imports import imports
+from kmodlab.build.elf import imports
 from kmodlab.guest.shell import Guest, GuestLostError
 from kmodlab.results.contract import Stage
 from kmodlab.verify.module import StageError

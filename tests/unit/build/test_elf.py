@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodlab.build.imports import imports
+from kmodlab.build.elf import imports
 from kmodlab.verify.afterwards import CLOSING_SECONDS, closing
 
 HEADER = {32: "HHIIIIIHHHHHH", 64: "HHIQQQIHHHHHH"}
