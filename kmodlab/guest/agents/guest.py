@@ -281,15 +281,44 @@ with suppress(OSError, ValueError):
     core = Core()
 
 
-def stray_timers(core: Core, modules: str) -> list[str]:
-    """What armed timers call that belongs neither to the kernel nor to a module that it has (/proc/modules)."""
-    text = range(core.symbols["_stext"], core.symbols["_etext"])
-    others = [function for function in core.timers() if function not in text]
-    if others:
-        lines = (line.split() for line in modules.splitlines())
-        known = [range(int(words[5], 16), int(words[5], 16) + int(words[1])) for words in lines]
-        others = [function for function in others if not any(function in each for each in known)]
-    return [f"{function:#x}" for function in others]
+class Timers:
+    """What armed timers call that belongs neither to the kernel nor to a module that it has."""
+
+    def __init__(self) -> None:
+        self.modules: set[str] = set()
+        """Those of the last look, each with its address."""
+        self.known: set[int] = set()
+        """Functions of theirs."""
+
+    def strays(self, core: Core, modules: str) -> list[str]:
+        """Of these modules (/proc/modules). Where their code lies side by side, as since 6.4, and what they say of their size
+        counts what lies elsewhere, a function may seem to be a neighbour's: then the kernel's own table of symbols tells. Reading
+        it takes seconds, so what is armed at the first look is believed: no module under test has been there yet.
+        """
+        lines = [line.split() for line in modules.splitlines()]
+        here = {f"{words[0]} {words[5]}" for words in lines}
+        if not self.modules <= here:
+            self.known.clear()
+        first, self.modules = not self.modules and not self.known, here
+        text = range(core.symbols["_stext"], core.symbols["_etext"])
+        others = {function for function in core.timers() if function not in text}
+        parts = [range(int(words[5], 16), int(words[5], 16) + int(words[1])) for words in lines]
+        inside = {function for function in others if any(function in each for each in parts)}
+        self.known |= inside if first else named(inside - self.known)
+        return [f"{function:#x}" for function in sorted(others - (inside & self.known))]
+
+
+def named(functions: set[int]) -> set[int]:
+    """Those of these addresses at which the kernel knows a symbol to begin."""
+    wanted = {f"{function:016x}" for function in functions}
+    found: set[int] = set()
+    if wanted:
+        with open("/proc/kallsyms") as lines:
+            found.update(int(line[:16], 16) for line in lines if line[:16] in wanted)
+    return found
+
+
+timers = Timers()
 
 
 def stray_hrtimers() -> list[str]:
@@ -348,7 +377,7 @@ def look(how: str) -> dict[str, "str | None"]:
     modules = now.get("/proc/modules", "")
     if everywhere:
         now.update(places())
-        now["timers"] = "\n".join((*stray_hrtimers(), *(stray_timers(core, modules) if core else ())))
+        now["timers"] = "\n".join((*stray_hrtimers(), *(timers.strays(core, modules) if core else ())))
     else:
         now.update(sections_of_new(modules))
     if how == "checks":
