@@ -43,7 +43,7 @@ lint: setup  ## style, types and data, without running anything
 	$(run)kmodlab lint-c
 
 unit: setup  ## the fast tests, without a VM; hostile code as root and as an ordinary user
-	$(run)pytest -q tests/unit tests/hostile
+	$(run)pytest -q -n logical tests/unit tests/hostile
 
 integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
 	$(run)pytest -q -m 'not nightly' tests/integration
