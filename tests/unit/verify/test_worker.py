@@ -399,3 +399,11 @@ def test_what_a_starved_machine_can_show_is_doubted_even_where_nobody_is_suspect
         aftermath(verifying, cell, watch)
     verifying.finish()
     assert [(each.module, each.starved) for each in verifying.doubts] == ([("one", True)] if starved else [])
+
+
+def test_who_was_slow_and_left_something_behind_is_not_excused_by_a_starved_lab(column: Column) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one", failed="still there after unloading: /proc/hello")
+    verifying.begin("one").fail(Stage.BEHAVIOUR, "did not end within 30 s")
+    verifying.finish()
+    assert not verifying.doubts
