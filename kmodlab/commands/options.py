@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +17,8 @@ from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.boards import INVENTORY, load_boards
 from kmodlab.plan.kernels import load_inventory
+from kmodlab.run.order import Manner
+from kmodlab.stages.request import Request
 
 EXAMPLES = "examples"
 """The word for kmodlab's own modules, where there is no folder of that name."""
@@ -71,8 +75,6 @@ class ModuleWords(Words):
         return dict.fromkeys(name for line in lines for name in re.findall(r"([\w.+-]+)\.o\b", line))
 
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 KERNELS = click.option(
     "--kernels",
     type=KernelWords(),
@@ -85,24 +87,44 @@ BOARDS = click.option(
 )
 REPORTS = click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), help="Where the results go.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_RUN = (
+_MANNER = (
+    click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed."),
+    click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used."),
+    click.option("--checks", is_flag=True, help="Have each kernel check its memory: what a module corrupts or loses is named."),
+    click.option("--fresh", is_flag=True, help="Restore the machine before every module: two seconds each."),
+    click.option(
+        "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
+    ),
+    click.option(
+        "--build-limit",
+        type=click.FloatRange(min=1),
+        default=Manner().build_limit,
+        show_default=True,
+        help="Seconds that building the modules of one folder for one kernel may take.",
+    ),
+)
+"""The fields of `Manner`."""
+_REQUEST = (
     KERNELS,
     click.option("--fleet", default="fleet", help="The inventory's group of kernels to take where none is named."),
     MODULES,
     click.option("--only", type=ModuleWords(), default="", help='These modules only, and what they need: "hello-1 chardev".'),
-    click.option("--secureboot", is_flag=True, help="On machines with Secure Boot, which refuse what is not signed."),
-    click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used."),
-    click.option(
-        "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
-    ),
     click.option("--refresh", is_flag=True, help="Ask the archive for the newest versions now."),
     BOARDS,
-    REPORTS,
 )
+"""The other fields of `Request`."""
 
 
-def run_options(command: _Command) -> _Command:
-    """What decides which cells a run has."""
-    for option in reversed(_RUN):
-        command = option(command)
-    return command
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What decides which cells a run has, and how they are proved: the command's argument `request`."""
+
+    @wraps(command)
+    def with_request(**options: Any) -> None:
+        manner = Manner(**{name: options.pop(name) for name in Manner.model_fields})
+        chosen = {field.name: options.pop(field.name) for field in fields(Request) if field.name in options}
+        chosen |= {"modules": modules_asked(chosen["modules"]), "boards": chosen["boards"].absolute()}
+        command(request=Request(**chosen, manner=manner), **options)
+
+    for option in reversed((*_REQUEST, *_MANNER)):
+        with_request = option(with_request)
+    return with_request

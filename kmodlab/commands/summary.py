@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
+from kmodlab.commands.group import Command
 from kmodlab.commands.kernels import KINDS, cached
+from kmodlab.commands.options import JSON, REPORTS, request_options
 from kmodlab.commands.tables import show_table
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.packages import need_packages
 from kmodlab.plan.boards import ResolvedBoard
 from kmodlab.report.progress import Pace
 from kmodlab.report.remarks import duration
 from kmodlab.results.contract import Results, rfc3339
+from kmodlab.results.folder import newest_results
+from kmodlab.stages import planning
 from kmodlab.stages.planning import Found, Intent
+from kmodlab.stages.request import Request
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,22 @@ def _source(found: Found) -> str:
     return " ".join(found.kernel.kernel_suites) if isinstance(found, Resolved) else ""
 
 
-def show_summary(found: Summary, console: Console, *, as_json: bool) -> None:
-    """Print it: for people, or as JSON for programs."""
+@click.command("summary", cls=Command)
+@request_options
+@REPORTS
+@JSON
+def show_summary(request: Request, reports: Path, as_json: bool) -> None:
+    """Say what `kmodlab matrix` with the same options would do, and how long that takes. Nothing is built or started."""
+    need_packages()
+    found = summary(planning.intend(request), newest_results(reports))
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
-        return
+    else:
+        tell(found, Console(highlight=False))
+
+
+def tell(found: Summary, console: Console) -> None:
+    """Print it for people."""
     show_table(
         console,
         ("kernel", "release", "from", "asked", "images", "cells"),

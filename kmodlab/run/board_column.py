@@ -182,7 +182,7 @@ class BoardColumn(Column):
             log,
             *("--limit", self.kernel),
             *("--ssh-common-args", f"-F {self.target.guest().ssh_config}", "-e", json.dumps(variables)),
-            seconds=PLAY_LIMIT + len(self.modules) * self.order.build_limit,
+            seconds=PLAY_LIMIT + len(self.modules) * self.order.manner.build_limit,
         )
         if status:
             said = re.findall(r"^\s*msg: (.*)$|^ERROR! (.*)$", log.read_text(), re.MULTILINE)

@@ -14,6 +14,25 @@ from kmodlab.plan.boards import ResolvedBoard
 from kmodlab.plan.catalog import Catalog, Module, load_catalog, merged
 
 
+class Manner(BaseModel):
+    """How a run proves each of its cells."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secureboot: bool = False
+    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
+    quick: bool = False
+    """Life cycles only, no behaviour tests."""
+    checks: bool = False
+    """Boot every kernel so that it keeps marks in its memory, and have it check them whenever a module has gone."""
+    fresh: bool = False
+    """Restore the machine before every cell."""
+    stress: int = 0
+    """How often each module is loaded beside its tests, to see what it leaves behind each time."""
+    build_limit: float = kbuild.BUILDING.seconds
+    """Seconds that one build may take."""
+
+
 class Order(BaseModel):
     """What was asked for, with the kernels' exact versions; kept as lab.json in the run folder."""
 
@@ -28,18 +47,7 @@ class Order(BaseModel):
     """Those that the lab boots itself."""
     boards: dict[str, ResolvedBoard] = {}
     """Real machines, each with the kernel that runs on it."""
-    secureboot: bool = False
-    """Run every kernel on a machine with Secure Boot, where it refuses what is not signed."""
-    quick: bool = False
-    """Life cycles only, no behaviour tests."""
-    checks: bool = False
-    """Boot every kernel so that it keeps marks in its memory, and have it check them whenever a module has gone."""
-    fresh: bool = False
-    """Restore the machine before every cell."""
-    build_limit: float = kbuild.BUILDING.seconds
-    """Seconds that one build may take."""
-    stress: int = 0
-    """How often each module is loaded beside its tests, to see what it leaves behind each time."""
+    manner: Manner = Manner()
 
     @cached_property
     def sources(self) -> dict[str, SourceModule]:

@@ -109,7 +109,7 @@ class LabColumn(Column):
             before = time.monotonic()
 
         sources = [self.order.sources[entry.name] for entry in self.buildable()]
-        limits = replace(kbuild.BUILDING, seconds=self.order.build_limit)
+        limits = replace(kbuild.BUILDING, seconds=self.order.manner.build_limit)
         kbuild.build(self.root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits)
         if self.simulated:
             self._build_simulator(key)
@@ -181,14 +181,14 @@ class VmColumn(LabColumn):
 
     @property
     def key_known(self) -> bool:
-        return self.order.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
+        return self.order.manner.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
 
     @property
     def target(self) -> Vm:
         kernel, image = self.resolved.kernel, BootImage(self.image("boot"))
-        if self.order.checks:
+        if self.order.manner.checks:
             kernel = kernel.model_copy(update={"vm_cmdline": f"{kernel.vm_cmdline} {CHECKS}"})
-        if self.order.secureboot:
+        if self.order.manner.secureboot:
             firmware = secure_firmware(kernel, [self._certificate])
             return Vm(secure_kernel(kernel), signed_image(image), self.machine, self.console, firmware)
         return Vm(kernel, image, self.machine, self.console, ordinary(kernel, self._certificate))

@@ -23,7 +23,6 @@ from kmodlab.machine import uml
 from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
-from kmodlab.plan.boards import INVENTORY as BOARDS
 from kmodlab.plan.boards import ResolvedBoard, load_boards
 from kmodlab.plan.catalog import Module, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
@@ -32,6 +31,7 @@ from kmodlab.results.contract import Mode, ModuleInfo, Revision, Stage
 from kmodlab.results.folder import Planned, Run
 from kmodlab.run.lab import FILE, Lab
 from kmodlab.run.order import Order, catalog_of, entries
+from kmodlab.stages.request import Request
 from kmodlab.verify.stress import LEAST_LOADS
 
 Found = Resolved | ResolvedBoard | LabError
@@ -74,90 +74,55 @@ class Intent:
     cells: list[Planned]
 
 
-def intend(
-    words: Iterable[str],
-    modules: str | Path,
-    only: Iterable[str],
-    *,
-    refresh: bool = False,
-    secureboot: bool = False,
-    quick: bool = False,
-    boards: Path = BOARDS,
-    stress: int = 0,
-    group: str = "fleet",
-    build_limit: float | None = None,
-) -> Intent:
+def intend(request: Request, *, build: bool = False) -> Intent:
     """Read the inventories and the catalog, resolve the kernels. LabError for all that is misused, and where none resolves.
 
-    Without a limit nothing is built: then a tree's modules are those that its rules tell when they are asked.
+    A tree is built to find out what its modules are where its rules do not say it; else, unless `build`, they are asked only.
     """
+    manner = request.manner
     inventory = load_inventory()
-    if 0 < stress < LEAST_LOADS:
-        raise LabError(f"STRESS={stress}: so few loads tell no loss from noise", hint=f"ask for {LEAST_LOADS} or more")
-    words, known = list(words), load_boards(boards)
-    kernels = select(words, inventory, fleet(inventory, secureboot=secureboot, group=group), known)
-    chosen = [known[name] for name in dict.fromkeys(name for word in words for name in word.split()) if name in known]
-    if secureboot and chosen:
+    if 0 < manner.stress < LEAST_LOADS:
+        raise LabError(f"STRESS={manner.stress}: so few loads tell no loss from noise", hint=f"ask for {LEAST_LOADS} or more")
+    known = load_boards(request.boards)
+    kernels = select([request.kernels], inventory, fleet(inventory, secureboot=manner.secureboot, group=request.fleet), known)
+    chosen = [known[name] for name in dict.fromkeys(request.kernels.split()) if name in known]
+    if manner.secureboot and chosen:
         raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines", hint="leave it out of KERNELS")
     for kernel in kernels:
         uml.insist(kernel) if kernel.uml else emulated_by(kernel)
-        if secureboot:
+        if manner.secureboot:
             secure_kernel(kernel)
 
     @cache
     def resolved() -> dict[str, Found]:
         """What runs where. Nobody is asked before it is needed: what is wrong with the modules is told first."""
-        found = {**resolve(kernels, refresh=refresh), **ask_boards(chosen, boards)}
+        found = {**resolve(kernels, refresh=request.refresh), **ask_boards(chosen, request.boards)}
         problems = [str(each) for each in found.values() if isinstance(each, LabError)]
         if len(problems) == len(found):
             raise LabError(problems[0])
         return found
 
+    modules = request.modules
     tree = copied(_with_packages(modules, resolved().values()) if packages_in(modules) else modules)
     make = catalog_of(tree).make
-    explore = _explorer(resolved, replace(kbuild.BUILDING, seconds=build_limit)) if kernels and build_limit else None
+    explore = _explorer(resolved, replace(kbuild.BUILDING, seconds=manner.build_limit)) if kernels and build else None
     sources = {module.name: module for module in discover(tree, explore, make)}
     every = entries(tree, sources)
-    wanted = with_needs(only, every) if (only := [name for word in only for name in word.split()]) else every
+    only = request.only.split()
+    wanted = with_needs(only, every) if only else every
     found = resolved()
     asked: list[Host] = [*kernels, *chosen]
     hosts = [_known(each, found[each.row.id]) for each in asked]
-    cells = [cell for host in hosts for cell in _cells(host, wanted, quick)]
+    cells = [cell for host in hosts for cell in _cells(host, wanted, manner.quick)]
     return Intent(tree, sources, only, wanted, hosts, found, cells)
 
 
-def plan(
-    reports: Path,
-    words: Iterable[str],
-    modules: str | Path,
-    only: Iterable[str],
-    *,
-    refresh: bool = False,
-    secureboot: bool = False,
-    quick: bool = False,
-    checks: bool = False,
-    fresh: bool = False,
-    boards: Path = BOARDS,
-    stress: int = 0,
-    build_limit: float = kbuild.BUILDING.seconds,
-    group: str = "fleet",
-) -> Lab:
-    """Start a run: write down every cell that is owed.
+def plan(request: Request, reports: Path) -> Lab:
+    """Start a run: write down every cell that is owed, in a folder of its own in `reports`.
 
     LabError for anything that is misused; a kernel that cannot be resolved costs its own cells only.
     """
-    intent = intend(
-        words,
-        modules,
-        only,
-        refresh=refresh,
-        secureboot=secureboot,
-        quick=quick,
-        boards=boards,
-        stress=stress,
-        group=group,
-        build_limit=build_limit,
-    )
+    intent, manner = intend(request, build=True), request.manner
     found = intent.found
     run = Run.create(reports)
     order = Order(
@@ -166,19 +131,14 @@ def plan(
         only=intent.only,
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
-        secureboot=secureboot,
-        quick=quick,
-        checks=checks,
-        fresh=fresh,
-        stress=stress,
-        build_limit=build_limit,
+        manner=manner,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(
         [host.row for host in intent.hosts],
         [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted],
         intent.cells,
-        mode=Mode(quick=quick, stress=stress, secureboot=secureboot, only=intent.only),
+        mode=Mode(quick=manner.quick, stress=manner.stress, secureboot=manner.secureboot, only=intent.only),
         revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
     )
     for name, problem in found.items():

@@ -42,9 +42,9 @@ def _work_alone(column: Column, module: str, afterwards: float) -> None:
 def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     """Have a worker verify cells; what it prints is kept in the run's logs."""
     log, order = column.log("pytest.log"), column.order
-    tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if order.quick else "")]
-    tests += [REPOSITORY / "tests/stress"] if order.stress and not only else []
-    tests += [REPOSITORY / "tests/retrial"] if only or not order.quick else []
+    tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if order.manner.quick else "")]
+    tests += [REPOSITORY / "tests/stress"] if order.manner.stress and not only else []
+    tests += [REPOSITORY / "tests/retrial"] if only or not order.manner.quick else []
     target = column.target.guest()
     command = [
         *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid"),

@@ -127,7 +127,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if worker:
         worker.finish()
         retrial.note(worker.column.run, worker.column.kernel, worker.doubts)
-        if not worker.column.order.quick:
+        if not worker.column.order.manner.quick:
             worker.describe_gpio()
         worker.guest.close()
 
@@ -202,7 +202,7 @@ def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
     """Many loads of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
     cpus = 1 if current.module.entry.one_cpu else number(worker.guest.sh("nproc").stdout)
-    return Stress(current.module, worker.column.order.stress, cpus, current.checks)
+    return Stress(current.module, worker.column.order.manner.stress, cpus, current.checks)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class Worker:
         self.target = column.target
         self.release = column.release
         self.guest = self.target.guest()
-        self.guest.checks = column.order.checks
+        self.guest.checks = column.order.manner.checks
         self.guest.connect()
         self.wiring = column.wiring
         self.key_known = column.key_known
@@ -160,7 +160,7 @@ class Worker:
         if self.cell and self.cell.module.name != name:
             before = self.cell
             self.finish()
-            if (before.unclean or before.untidy or self.column.order.fresh) and self.watch and not self.lost:
+            if (before.unclean or before.untidy or self.column.order.manner.fresh) and self.watch and not self.lost:
                 self.restore()
         if self.cell is None:
             self.cell = Cell(self.module(name))
@@ -181,7 +181,7 @@ class Worker:
             self.doubt(cell, starved=True)
         name, seconds = cell.module.name, time.monotonic() - cell.started
         for stage in STAGES:
-            if stage is Stage.BEHAVIOUR and self.column.order.quick:
+            if stage is Stage.BEHAVIOUR and self.column.order.manner.quick:
                 continue
             verdict, reason = cell.verdict(stage)
             last = stage is STAGES[-1]
@@ -352,7 +352,7 @@ class Worker:
             self.lost = str(problem)
             raise
         self.guest = self.target.guest()
-        self.guest.checks = self.column.order.checks
+        self.guest.checks = self.column.order.manner.checks
         try:
             self.column.deploy_to(self.guest)
             self.cursor = self.guest.log.mark()

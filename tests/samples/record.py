@@ -17,7 +17,9 @@ from pathlib import Path
 
 from kmodlab.guest.shell import GuestLostError
 from kmodlab.machine.runtime import stop_all
+from kmodlab.run.order import Manner
 from kmodlab.stages import planning, work
+from kmodlab.stages.request import Request
 from kmodlab.verify.worker import lines_of
 
 HERE = Path(__file__).parent
@@ -35,7 +37,7 @@ def main(folder: Path, kernel: str, words: list[str]) -> None:
     """Record every word, or those given, on a kernel."""
     known = re.findall(r'\{ "([a-z0-9-]+)", \w+ \}', (HERE / "says.c").read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    lab = planning.plan(Path(tempfile.mkdtemp()), [kernel], HERE, [], quick=True)
+    lab = planning.plan(Request(HERE, kernel, manner=Manner(quick=True)), Path(tempfile.mkdtemp()))
     for stage in ("images", "build", "sign", "boot"):
         work.run_stage(lab, kernel, stage)
     column = lab.column(kernel)

@@ -31,7 +31,7 @@ from kmodlab.plan.boards import Board, ResolvedBoard
 from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
 from kmodlab.run.lab import FILE, Lab
-from kmodlab.run.order import Order
+from kmodlab.run.order import Manner, Order
 
 BOARD = "board"
 """Its name in the runs that are made here."""
@@ -195,7 +195,7 @@ def planned(folder: Path, names: tuple[str, ...], catalog: str = "modules: {}", 
         only=[],
         kernels={},
         boards={BOARD: ResolvedBoard(board=entry, inventory=sources, release="6.12.1-standin", distribution="debian-13")},
-        quick=quick,
+        manner=Manner(quick=quick),
     )
     (run.folder / FILE).write_text(order.model_dump_json())
     lab = Lab(run, order)

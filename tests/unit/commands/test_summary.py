@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from kmodlab.build.trees import Tree
-from kmodlab.commands.summary import show_summary, summary
+from kmodlab.commands.summary import summary, tell
 from kmodlab.debian.archive import Resolved
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.boards import Board, ResolvedBoard
@@ -58,7 +59,7 @@ def intent(tmp_path: Path) -> Intent:
 
 def shown(intent: Intent, last: Results | None) -> str:
     console = Console(file=io.StringIO(), width=40)
-    show_summary(summary(intent, last), console, as_json=False)
+    tell(summary(intent, last), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -93,8 +94,7 @@ def test_people_are_told_all_of_it(intent: Intent) -> None:
     assert "not known" in shown(intent, None)
 
 
-def test_programs_get_json(intent: Intent, capsys: pytest.CaptureFixture[str]) -> None:
-    show_summary(summary(intent, LAST), Console(), as_json=True)
-    found = json.loads(capsys.readouterr().out)
+def test_programs_get_json(intent: Intent) -> None:
+    found = json.loads(json.dumps(asdict(summary(intent, LAST))))
     assert found["skips"] == {"two on 6.12-x86_64": "not for x86_64"} and found["measured"] == LAST.run
     assert [row["id"] for row in found["kernels"]] == ["6.12-x86_64", "6.1-x86_64", "pi"]

@@ -14,6 +14,7 @@ from kmodlab.plan.boards import load_boards
 from kmodlab.plan.kernels import load_inventory
 from kmodlab.results.contract import Stage, Verdict
 from kmodlab.stages import planning
+from kmodlab.stages.request import Request
 
 SSH = """\
 #!/bin/sh
@@ -187,7 +188,7 @@ def test_an_unknown_board_is_refused_with_those_there_are(board: Path, folder: P
     with pytest.raises(
         LabError, match=r"no kernel 'pie' in inventories/matrix/hosts\.yml; it has: .*no such board; there are: pi placed"
     ):
-        planning.plan(board / "reports", ["pie"], folder, [], boards=board.parent / "boards.yml")
+        planning.plan(Request(folder, "pie", boards=board.parent / "boards.yml"), board / "reports")
 
 
 def test_a_board_that_is_not_there_has_its_error_cells_beside_a_kernel_that_goes_on(
@@ -197,7 +198,7 @@ def test_a_board_that_is_not_there_has_its_error_cells_beside_a_kernel_that_goes
     kernel = load_inventory()["6.12-x86_64"]
     resolved = Resolved(kernel=kernel, release="6.12.1-amd64", version="6.12.1-1", sources=())
     monkeypatch.setattr(planning, "resolve", lambda kernels, refresh: {each.id: resolved for each in kernels})
-    planned = planning.plan(board / "reports", ["6.12-x86_64 pi"], folder, [], boards=board.parent / "boards.yml")
+    planned = planning.plan(Request(folder, "6.12-x86_64 pi", boards=board.parent / "boards.yml"), board / "reports")
     cells = {cell.kernel: cell for cell in planned.run.collect().cells}
     assert (cells["pi"].verdict, cells["pi"].stage) == (Verdict.ERROR, Stage.BUILD)
     assert "board pi (pi.lan) does not answer" in cells["pi"].reason
@@ -208,6 +209,6 @@ def test_a_board_that_is_not_there_has_its_error_cells_beside_a_kernel_that_goes
 
 def test_a_board_without_wires_skips_what_needs_them_with_the_reason(board: Path, folder: Path) -> None:
     (folder / "catalog.yml").write_text("schema: 1\nmodules:\n  one: {hardware: [gpio]}\n")
-    planned = planning.plan(board / "reports", ["pi"], folder, [], boards=board.parent / "boards.yml")
+    planned = planning.plan(Request(folder, "pi", boards=board.parent / "boards.yml"), board / "reports")
     (cell,) = planned.run.collect().cells
     assert (cell.verdict, cell.reason) == (Verdict.SKIP, "needs gpio, which this host does not offer")

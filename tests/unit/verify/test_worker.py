@@ -16,6 +16,7 @@ from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
 from kmodlab.results.contract import Check, Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
+from kmodlab.run.order import Manner
 from kmodlab.verify import worker as worker_file
 from kmodlab.verify.module import StageError
 from kmodlab.verify.worker import STAGES, Worker, aftermath, look
@@ -106,7 +107,7 @@ class Column:
         self.run.plan([Kernel(id=K, arch="x86_64")], [ModuleInfo(name=name, source="", sha256="") for name in names], cells)
         self.target = Target(folder / "console.log")
         self.entries = [Module(name=name) for name in names]
-        self.order = type("Order", (), {"quick": False, "fresh": False, "checks": False})()
+        self.order = SimpleNamespace(manner=Manner())
 
     def alive(self, before: Stage) -> list[Module]:
         return self.entries
@@ -353,7 +354,7 @@ def test_in_tree_modules_that_a_test_brought_in_may_stay(column: Column) -> None
 
 
 def test_fresh_restores_the_machine_before_every_cell(column: Column) -> None:
-    column.order.fresh = True
+    column.order.manner = Manner(fresh=True)
     verifying = worker_of(column)
     for name in ("one", "two", "three"):
         life(verifying, name)

@@ -1,0 +1,62 @@
+"""`kmodlab matrix`: every module on every kernel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from kmodlab.commands.group import Command
+from kmodlab.commands.options import REPORTS, request_options
+from kmodlab.ground.ending import terminated_is_interrupted
+from kmodlab.ground.packages import need_packages
+from kmodlab.machine.runtime import stop_all
+from kmodlab.report import terminal
+from kmodlab.report.progress import Progress
+from kmodlab.run.lab import Lab
+from kmodlab.sign import keys, signing
+from kmodlab.stages import planning
+from kmodlab.stages.matrix import TIME_LIMIT, only_run, prove
+from kmodlab.stages.request import Request
+
+
+@click.command("matrix", cls=Command)
+@request_options
+@REPORTS
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIME_LIMIT,
+    show_default=True,
+    help="Hours that the run may take; what is not proved by then is an error.",
+)
+def run_matrix(request: Request, reports: Path, time_limit: float) -> None:
+    """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
+    console = Console(highlight=False)
+    need_packages()
+    with only_run() as lock, terminated_is_interrupted():
+        stop_all()
+        _look_after_the_key(console)
+        lab = planning.plan(request, reports.absolute())
+        _say_kernels(lab, console)
+        with Progress(lab.run, console, lab.run.previous()):
+            interrupted = prove(lab, lock, time_limit)
+    results = lab.run.publish()
+    terminal.show(lab.run.folder, console)
+    sys.exit(130 if interrupted else results.exit_status)
+
+
+def _look_after_the_key(console: Console) -> None:
+    """Whatever is wrong with the signing key is said before anything else is done, and its end is announced."""
+    key = keys.chosen_key()
+    signing.prove(key)
+    if warning := keys.expiry_warning(key.certificate):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
+def _say_kernels(lab: Lab, console: Console) -> None:
+    for column in lab.columns.values():
+        console.print(f"{column.kernel:16} {column.release}  {column.remark}".rstrip(), markup=False)
+    console.print(f"run {lab.run.id}: {len(lab.run.planned.cells)} cells; logs and results in {lab.run.folder}", markup=False)
