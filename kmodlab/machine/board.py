@@ -19,9 +19,9 @@ from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import ssh_quoted, write_aside
 from kmodlab.ground.process import Ended
 from kmodlab.guest.shell import MODULES, Guest, GuestLostError
+from kmodlab.machine.lab_machine import CLOSED
 from kmodlab.machine.labgrid import Place
 from kmodlab.machine.runtime import runtime_dir
-from kmodlab.machine.vm import CLOSED
 from kmodlab.plan.boards import Board, ResolvedBoard
 from kmodlab.results.contract import one_line
 

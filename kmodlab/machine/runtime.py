@@ -17,9 +17,12 @@ from kmodlab.ground.cache import cache_dir, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import remove_tree
 
+STATE = "vm.json"
+"""In a machine's folder: what others need to know of it."""
+
 
 class VmState(BaseModel):
-    """What others need to know of a running VM; kept as vm.json in its folder, which a newer kmodlab may have written."""
+    """What others need to know of a running VM; kept as STATE in its folder, which a newer kmodlab may have written."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -55,7 +58,7 @@ def runtime_dir() -> Path:
 
 def state_in(folder: Path) -> VmState | None:
     """The VM that runs with its state in a folder; None where none does."""
-    path = folder / "vm.json"
+    path = folder / STATE
     if not path.exists():
         return None
     state = VmState.model_validate_json(path.read_text())
@@ -67,14 +70,14 @@ def stop_in(folder: Path) -> bool:
     state = state_in(folder)
     if state:
         _end(state.pid, folder)
-    for name in ("vm.json", "qemu/qmp", "qemu/qtest", "ssh"):
+    for name in (STATE, "qemu/qmp", "qemu/qtest", "ssh"):
         (folder / name).unlink(missing_ok=True)
     return state is not None
 
 
 def stop_all() -> int:
     """End every VM of this user's that a run has started and not stopped; how many there were."""
-    stopped = sum(stop_in(state.parent) for state in runtime_dir().glob("*/*/vm.json"))
+    stopped = sum(stop_in(state.parent) for state in runtime_dir().glob(f"*/*/{STATE}"))
     for run in runtime_dir().iterdir():
         remove_tree(run)
     return stopped

@@ -7,19 +7,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from kmodlab.debian.roots import BootImage, ssh_key
 from kmodlab.ground import process
 from kmodlab.ground.errors import LabError
-from kmodlab.ground.files import ssh_quoted, tail, write_aside
-from kmodlab.guest.shell import Guest
-from kmodlab.machine.runtime import VmState, state_in, stop_in, wait_until
+from kmodlab.ground.files import tail, write_aside
+from kmodlab.machine.lab_machine import LabMachine
+from kmodlab.machine.runtime import VmState, wait_until
 from kmodlab.machine.uml_process import END, INSIDE, LINE, WANTED, Wanted
-from kmodlab.machine.vm import CLOSED
 from kmodlab.plan.kernels import Kernel
 from kmodlab.results.contract import one_line
 
@@ -41,30 +36,25 @@ TAKE_LINE = (
 
 
 @dataclass(frozen=True)
-class Uml:
-    """A kernel of the architecture `um`, as a run uses it: beside `Vm`, whose interface it has."""
-
-    kernel: Kernel
-    image: BootImage
-    folder: Path
-    console: Path
-    """The file that takes everything its console ever says, restarts included."""
-
-    @property
-    def ssh_config(self) -> Path:
-        return self.folder / "ssh_config"
-
-    @property
-    def state(self) -> VmState | None:
-        """None when it is not running."""
-        return state_in(self.folder)
+class Uml(LabMachine):
+    """A kernel of the architecture `um`, which is started anew where a VM is restored."""
 
     def start(self) -> VmState:
         """Start the kernel, and wait until it answers. Does nothing to one that runs."""
         if state := self.state:
             return state
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_ssh_files()
+        take = shlex.join([sys.executable, "-ISc", TAKE_LINE, str(self.folder / LINE)])
+        self._write_ssh_files(
+            self.kernel.id,
+            {
+                "HostKeyAlias": self.kernel.id,
+                "ProxyCommand": take.replace("%", "%%"),
+                "ProxyUseFdpass": "yes",
+                "ControlPersist": "yes",
+                "ConnectTimeout": math.ceil(self.kernel.vm_boot_limit),
+            },
+        )
         started = time.monotonic()
         process = self._launch()
         state = VmState(pid=process.pid, port=0, accel=ACCEL, restored=False)
@@ -77,7 +67,7 @@ class Uml:
             )
             self._await_ssh()
         took = time.monotonic() - started
-        return self._note(state.model_copy(update={"seconds": took, "boot_seconds": took}))
+        return self._note(state, seconds=took, boot_seconds=took)
 
     def _launch(self) -> subprocess.Popen[bytes]:
         """Start its process, which outlives this one."""
@@ -93,10 +83,6 @@ class Uml:
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, cwd=self.folder
             )
 
-    def _note(self, state: VmState) -> VmState:
-        write_aside(self.folder / "vm.json", state.model_dump_json())
-        return state
-
     @property
     def cmdline(self) -> str:
         """The kernel's command line."""
@@ -106,23 +92,6 @@ class Uml:
     @property
     def emulated(self) -> None:
         """Nobody holds the wires of its chips from outside."""
-
-    def fresh(self) -> VmState:
-        """Start it; one that a broken worker left is in a state that nobody knows, and thrown away."""
-        return self.restore()
-
-    def restore(self) -> VmState:
-        """Throw the kernel away and start it anew."""
-        self.stop()
-        return self.start()
-
-    def stop(self) -> None:
-        """End it, whatever state it is in; done when its process is gone."""
-        stop_in(self.folder)
-
-    def guest(self) -> Guest:
-        """The system that runs in it."""
-        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch, patience=self.kernel.vm_patience)
 
     def _await_ssh(self) -> None:
         """Wait until a command runs in it: on the one connection that there is, and that stays open for all who come next."""
@@ -145,40 +114,6 @@ class Uml:
             if path.exists() and (lines := tail(path, 4096).strip().splitlines()):
                 return one_line(lines[-1])
         return ""
-
-    def _write_ssh_files(self) -> None:
-        known = self.folder / "known_hosts"
-        write_aside(known, f"{self.kernel.id} {self.image.host_key}\n")
-        take = shlex.join([sys.executable, "-ISc", TAKE_LINE, str(self.folder / LINE)])
-        options = {
-            "HostKeyAlias": self.kernel.id,
-            "User": "root",
-            "IdentityFile": ssh_quoted(ssh_key()),
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": ssh_quoted(known),
-            "StrictHostKeyChecking": "yes",
-            "HostKeyAlgorithms": "ssh-ed25519",
-            "ProxyCommand": take.replace("%", "%%"),
-            "ProxyUseFdpass": "yes",
-            "ControlMaster": "auto",
-            "ControlPath": ssh_quoted(self.folder / "ssh"),
-            "ControlPersist": "yes",
-            "ServerAliveInterval": "2",
-            "ServerAliveCountMax": math.ceil(3 * self.kernel.vm_patience),
-            "ConnectTimeout": math.ceil(self.kernel.vm_boot_limit),
-            "LogLevel": "ERROR",
-            **CLOSED,
-        }
-        lines = "".join(f"  {key} {value}\n" for key, value in options.items())
-        write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
-
-    @contextmanager
-    def _stopped_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.stop()
-            raise
 
 
 def insist(kernel: Kernel) -> None:

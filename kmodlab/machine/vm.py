@@ -21,17 +21,16 @@ from typing import Any
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
-from kmodlab.debian.roots import BootImage, ssh_key
 from kmodlab.ground import process
 from kmodlab.ground.cache import cache_dir, digest, filled, locked
 from kmodlab.ground.errors import LabError
-from kmodlab.ground.files import read_regular, remove_tree, ssh_quoted, tail, write_aside
+from kmodlab.ground.files import read_regular, remove_tree, tail, write_aside
 from kmodlab.ground.process import Ended
-from kmodlab.guest.shell import Guest
 from kmodlab.machine.accelerator import accelerator
 from kmodlab.machine.firmware import VARIABLES, Firmware
+from kmodlab.machine.lab_machine import LabMachine
 from kmodlab.machine.qemu import Handed, hold, qemu_path, qemu_version, start
-from kmodlab.machine.runtime import VmState, escaped, state_in, stop_in, wait_until
+from kmodlab.machine.runtime import VmState, escaped, wait_until
 from kmodlab.plan.kernels import Kernel
 from kmodlab.results.contract import one_line
 
@@ -49,15 +48,7 @@ CMDLINE = "quiet norandmaps log_buf_len=4M panic=-1 sysctl.kernel.hung_task_time
 """A log so large that a slow reader misses nothing of a module that talks much. A panic reboots at once, and QEMU (-no-reboot)
 exits with it: a dead guest is seen at once, its console kept. Programs always lie at the same addresses: an emulating QEMU finds
 again what it has translated, and starting one costs a quarter of what it would (9 ms of the processor's time, not 40)."""
-CLOSED = {
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-    "ClearAllForwardings": "yes",
-    "Tunnel": "no",
-    "PermitLocalCommand": "no",
-}
-"""Of SSH's settings, those that would give a machine under test something of ours, or have it reach something."""
-STATE = "state.zst"
+SAVED = "state.zst"
 BOOTED = "booted.json"
 """In a snapshot: the state of the VM that it was taken of."""
 FIRST_TRY = 2
@@ -77,32 +68,18 @@ has what the agent wants to see of its memory."""
 
 
 @dataclass(frozen=True)
-class Vm:
-    """A VM of kernel `kernel` whose sockets, console and state are in `folder` (short: a socket's path has 107 bytes)."""
+class Vm(LabMachine):
+    """A virtual machine."""
 
-    kernel: Kernel
-    image: BootImage
-    folder: Path
-    console: Path
-    """The file that takes everything the serial console ever says, restarts included."""
     firmware: Firmware | None = None
     """None: QEMU starts the kernel without any."""
     loader: Path | None = None
     """A folder that is the EFI system partition, whose boot loader the firmware starts; None: QEMU starts the kernel."""
 
     @property
-    def ssh_config(self) -> Path:
-        return self.folder / "ssh_config"
-
-    @property
     def wires(self) -> Path:
         """The folder of QEMU's sockets and of the firmware's variables: QEMU's own, so what is there may be a stranger's."""
         return self.folder / "qemu"
-
-    @property
-    def state(self) -> VmState | None:
-        """None when it is not running."""
-        return state_in(self.folder)
 
     @property
     def emulated(self) -> Vm:
@@ -157,23 +134,6 @@ class Vm:
     def await_off(self, limit: float) -> None:
         """Wait until it has powered off, or has begun to start anew: no VM of the lab does so by itself."""
         wait_until(lambda: self.state is None, limit, f"VM {self.kernel.id} does not power off; its console is {self.console}")
-
-    def fresh(self) -> VmState:
-        """Bring it up; one that a broken worker left is in a state that nobody knows, and thrown away."""
-        return self.restore()
-
-    def restore(self) -> VmState:
-        """Throw the VM away and bring back the state right after its boot."""
-        self.stop()
-        return self.start()
-
-    def stop(self) -> None:
-        """End the VM, whatever state it is in; done when its process is gone."""
-        stop_in(self.folder)
-
-    def guest(self) -> Guest:
-        """The system that runs in it."""
-        return Guest(self.kernel.id, self.ssh_config, self.kernel.kernel_arch, patience=self.kernel.vm_patience)
 
     def ssh(self, *words: str, limit: float = 20) -> Ended:
         """Run one command in the guest over a connection of its own."""
@@ -288,7 +248,7 @@ class Vm:
                 raise LabError(f"VM {self.kernel.id}: QEMU does not start: {last or 'no word'}")
             port = self._ssh_port()
         state = VmState(pid=process.pid, port=port, accel=accel, restored=restored)
-        self._write_ssh_files(state.port)
+        self._tell_way(port)
         return self._note(state)
 
     @contextmanager
@@ -300,11 +260,6 @@ class Vm:
             process.wait()
             raise
 
-    def _note(self, state: VmState, **news: float) -> VmState:
-        state = state.model_copy(update=news)
-        write_aside(self.folder / "vm.json", state.model_dump_json())
-        return state
-
     def _ssh_port(self) -> int:
         """QEMU took a free port by itself, which cannot be taken by another in between; it tells which."""
         (usernet,) = self.qmp(("human-monitor-command", {"command-line": "info usernet"}))
@@ -313,29 +268,17 @@ class Vm:
             raise LabError(f"VM {self.kernel.id}: QEMU forwards no SSH port: {usernet.strip()!r}")
         return int(found[1])
 
-    def _write_ssh_files(self, port: int) -> None:
-        known = self.folder / "known_hosts"
-        write_aside(known, f"[127.0.0.1]:{port} {self.image.host_key}\n")
-        options = {
-            "HostName": "127.0.0.1",
-            "Port": port,
-            "User": "root",
-            "IdentityFile": ssh_quoted(ssh_key()),
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": ssh_quoted(known),
-            "StrictHostKeyChecking": "yes",
-            "HostKeyAlgorithms": "ssh-ed25519",
-            "ControlMaster": "auto",
-            "ControlPath": ssh_quoted(self.folder / "ssh"),
-            "ControlPersist": "600",
-            "ServerAliveInterval": "2",
-            "ServerAliveCountMax": math.ceil(3 * self.kernel.vm_patience),
-            "ConnectTimeout": math.ceil(5 * self.kernel.vm_patience),
-            "LogLevel": "ERROR",
-            **CLOSED,
-        }
-        lines = "".join(f"  {key} {value}\n" for key, value in options.items())
-        write_aside(self.ssh_config, f"Host {self.kernel.id}\n{lines}")
+    def _tell_way(self, port: int) -> None:
+        """Tell SSH the way to a guest whose SSH port is forwarded from this one on loopback."""
+        self._write_ssh_files(
+            f"[127.0.0.1]:{port}",
+            {
+                "HostName": "127.0.0.1",
+                "Port": port,
+                "ControlPersist": "600",
+                "ConnectTimeout": math.ceil(5 * self.kernel.vm_patience),
+            },
+        )
 
     def _await_ssh(self, limit: float, options: tuple[str, ...] = ()) -> None:
         """Wait until a command runs in the guest. sshd answers or the connection is refused by then: this is the event itself.
@@ -370,7 +313,7 @@ class Vm:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""
         with suppress(_UnsavableError), filled(snapshot) as folder:
             write_aside(folder / BOOTED, state.model_dump_json())
-            with _packing(folder / STATE) as writer:
+            with _packing(folder / SAVED) as writer:
                 self._with_qmp(lambda client: _migrate(client, writer))
             if self.firmware:
                 (folder / VARIABLES).write_bytes(read_regular(self.wires / VARIABLES, VARIABLES_MOST))
@@ -379,21 +322,13 @@ class Vm:
         variables = snapshot / VARIABLES
         booted = VmState.model_validate_json((snapshot / BOOTED).read_text())
         started = time.monotonic()
-        with _unpacking(snapshot / STATE) as reader:
+        with _unpacking(snapshot / SAVED) as reader:
             state = self._launch(restored=True, incoming=reader, variables=variables if variables.exists() else None)
             with self._stopped_on_error():
                 self._with_qmp(_resume)
         with self._stopped_on_error():
             self._await_ssh(RESTORE_LIMIT * self.kernel.vm_patience)
         return self._note(state, seconds=time.monotonic() - started, boot_seconds=booted.boot_seconds)
-
-    @contextmanager
-    def _stopped_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.stop()
-            raise
 
 
 def _listens(path: Path) -> bool:

@@ -100,7 +100,7 @@ def test_a_vm_gets_nothing_of_ours_and_its_files_may_have_any_name(
     (tmp_path / "host_key.pub").write_text("ssh-ed25519 AAAA\n")
     vm = Vm(load_inventory()["6.12-x86_64"], image, tmp_path / "x, y;%h", tmp_path / "console")
     vm.folder.mkdir()
-    vm._write_ssh_files(2222)
+    vm._tell_way(2222)
     found = _settings(vm.ssh_config, "6.12-x86_64")
     assert {name: found[name] for name in CLOSED} == CLOSED
     assert found["identityfile"].replace("%%", "%") == str(tmp_path / "a, b;%h 'c'/kmodlab/ssh/id_ed25519")

@@ -14,7 +14,7 @@ import pytest
 
 from kmodlab.debian.roots import BootImage
 from kmodlab.ground.errors import LabError
-from kmodlab.machine import uml, uml_process
+from kmodlab.machine import lab_machine, uml, uml_process
 from kmodlab.machine.runtime import wait_until
 from kmodlab.machine.uml import Uml
 from kmodlab.machine.uml_process import END, LINE, WANTED, Wanted
@@ -176,7 +176,7 @@ def test_one_that_does_not_come_up_is_named_with_its_last_word(
     for name in ("vmlinuz", "initrd", "root.erofs", "host_key.pub"):
         (folder / name).write_text("#!/bin/bash\necho no memory for me\nexit 1\n")
         (folder / name).chmod(0o755)
-    monkeypatch.setattr(uml, "ssh_key", lambda: folder / "key")
+    monkeypatch.setattr(lab_machine, "ssh_key", lambda: folder / "key")
     machine = Uml(kernel, BootImage(folder), folder / "run", folder / "console.log")
     with pytest.raises(LabError, match=r"um-6\.12 does not answer.*console\.log.*: no memory for me"):
         machine.start()
