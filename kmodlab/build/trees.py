@@ -39,6 +39,8 @@ GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)|(^__py
 ANY = re.compile("")
 SOURCES = (".c", ".S", ".rs")
 """What a module of one file is written in."""
+TESTS = "tests"
+"""The folder, beside a catalog, of a project's own tests."""
 FIT = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")
 """What a source of one module may be called."""
 PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]*-dkms(=\S+)?$")
@@ -60,6 +62,9 @@ class Tree(BaseModel):
     """What was not copied, by its path from the folder, and why."""
     origins: dict[str, Path] = {}
     """Where each folder of it comes from, where it is made of several."""
+    tests: dict[str, Path] = {}
+    """Where the own tests of each of these folders are, of a tree that is one folder by the name "": a copy of its `tests/`.
+    Their Python files are not in `folder`: what is built does not depend on them."""
 
     def refusal(self, folder: Path) -> str:
         """Why a folder of the copy is not whole, in one line; empty where it is."""
@@ -93,13 +98,39 @@ def copied(asked: str | Path) -> Tree:
             for name, place in origins.items():
                 (aside / name).mkdir()
                 refused |= {f"{name}/{path}": why for path, why in _copy(place, aside / name).items()}
-            aside.chmod(0o755)
-            target = store / digest(aside)
-            with suppress(OSError):  # it is there already
-                aside.rename(target)
+            tests = {name: found for name in origins or ("",) if (found := _tests_apart(aside / name, store))}
+            target = _kept(aside, store)
         finally:
             remove_tree(aside)
-    return Tree(origin=origin if origin.is_dir() else origin.parent, folder=target, refused=refused, origins=origins)
+    origin = origin if origin.is_dir() else origin.parent
+    return Tree(origin=origin, folder=target, refused=refused, origins=origins, tests=tests)
+
+
+def _kept(folder: Path, store: Path) -> Path:
+    """A folder as it is from now on, by the name of its content."""
+    folder.chmod(0o755)
+    target = store / digest(folder)
+    with suppress(OSError):  # it is there already
+        folder.rename(target)
+    return target
+
+
+def _tests_apart(folder: Path, store: Path) -> Path | None:
+    """Copy a folder's own tests to a place of their own, and take their Python files away. None where it has none."""
+    tests = folder / TESTS
+    if tests.is_symlink() or not any(tests.rglob("test_*.py")):
+        return None
+    aside = Path(tempfile.mkdtemp(suffix=".part", dir=store))
+    try:
+        shutil.copytree(tests, aside / TESTS, symlinks=True)
+        for file in tests.rglob("*.py"):
+            file.unlink()
+        for empty in (*sorted(tests.rglob("*/"), reverse=True), tests):
+            with suppress(OSError):
+                empty.rmdir()
+        return _kept(aside, store) / TESTS
+    finally:
+        remove_tree(aside)
 
 
 def _places(asked: str | Path) -> list[Path]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import methodcaller
+from pathlib import Path
 
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
@@ -18,6 +19,8 @@ from kmodlab.run.column import Column
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial
 
+EXAMPLES = REPOSITORY / "examples"
+"""The project that kmodlab brings."""
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
 CELL_LIMIT = 4 * 3600.0
@@ -42,12 +45,12 @@ def _work_alone(column: Column, module: str, afterwards: float) -> None:
 def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     """Have a worker verify cells; what it prints is kept in the run's logs."""
     log, order = column.log("pytest.log"), column.order
-    tests = [REPOSITORY / "tests/verify" / ("test_life_cycle.py" if order.manner.quick else "")]
+    tests = [REPOSITORY / "tests/verify", *([] if order.manner.quick else _own_tests(column))]
     tests += [REPOSITORY / "tests/stress"] if order.manner.stress and not only else []
     tests += [REPOSITORY / "tests/retrial"] if only or not order.manner.quick else []
     target = column.target.guest()
     command = [
-        *(sys.executable, "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid"),
+        *(sys.executable, "-B", "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid"),
         *("-c", os.devnull),  # whatever pytest's settings are above the folder that this is installed in
         *("-v", "-ra", "--durations=10", "-W", "error::pytest.PytestUnknownMarkWarning"),
         f"--timeout={TEST_LIMIT * target.patience:g}",
@@ -73,6 +76,12 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
         raise LabError(
             f"kernel {column.kernel}: the verifying worker broke (pytest status {answer.returncode})", hint=f"see {log}"
         )
+
+
+def _own_tests(column: Column) -> list[Path]:
+    """The tests of the project itself. They are its code, so that only kmodlab's own project is trusted to run them here."""
+    tree = column.order.tree
+    return list(tree.tests.values()) if tree.origin == EXAMPLES else []
 
 
 STAGES: dict[str, tuple[Stage, Callable[[Column], bool]]] = {

@@ -66,3 +66,33 @@ def test_a_package_is_one_only_where_no_folder_is_called_so(tmp_path: Path, monk
         "dm-writeboost-dkms=2.2.18-1",
     ]
     assert packages_in(tmp_path / "other-dkms") == []
+
+
+def test_a_projects_own_tests_are_no_part_of_what_is_built(tmp_path: Path) -> None:
+    """Each project has its own; who changes them builds nothing anew."""
+    for name in ("a", "b"):
+        (tmp_path / name / "tests/more").mkdir(parents=True)
+        (tmp_path / name / "Makefile").write_text(f"obj-m := {name}.o\n")
+        (tmp_path / name / "tests/data.h").write_text("")
+        (tmp_path / name / "tests/more/test_it.py").write_text(name)
+    before = copied(tmp_path / "a")
+    assert (before.tests[""] / "more/test_it.py").read_text() == "a" and (before.tests[""] / "data.h").is_file()
+    assert sorted(str(path.relative_to(before.folder)) for path in before.folder.rglob("*")) == [
+        "Makefile",
+        "tests",
+        "tests/data.h",
+    ]
+    (tmp_path / "a/tests/more/test_it.py").write_text("changed")
+    after = copied(tmp_path / "a")
+    assert after.folder == before.folder and (after.tests[""] / "more/test_it.py").read_text() == "changed"
+    both = copied(f"{tmp_path}/a {tmp_path}/b")
+    assert {name: (place / "more/test_it.py").read_text() for name, place in both.tests.items()} == {"a": "changed", "b": "b"}
+
+
+def test_a_folder_tests_without_tests_of_pytests_is_a_tree_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/Makefile").write_text("obj-m := one.o\n")
+    (tmp_path / "tests/gen.py").write_text("")
+    tree = copied(tmp_path)
+    assert not tree.tests and (tree.folder / "tests/gen.py").is_file()
+    assert [module.name for module in discover(tree)] == ["one"]
