@@ -6,6 +6,7 @@ SECUREBOOT ?=
 QUICK ?=
 FRESH ?=
 CHECKS ?=
+FAULTS ?=
 STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
@@ -17,7 +18,7 @@ on = $(filter-out 0 no off false,$(1))
 modules := $(or $(MODULES),examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix test lint unit integration molecule nightly lock generated bench report clean distclean
+.PHONY: help setup matrix quick test lint unit integration molecule nightly lock generated bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -25,8 +26,11 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, CHECKS=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, CHECKS=1, FAULTS=1, STRESS=200, REFRESH=1, BOARDS=FILE
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+
+quick: KERNELS := um-6.12
+quick: matrix  ## the same on User-Mode Linux alone: a kernel that checks everything, at the processor's own speed
 
 test: lint unit integration molecule  ## every test that needs no more than this machine
 	@$(MAKE) --no-print-directory molecule SCENARIO=secureboot KERNELS=6.12

@@ -47,7 +47,7 @@ LARGEST = 256 << 20
 FULL = 64 << 20
 """Bytes: a disk with less is full. A sandbox's own /tmp may be, too, and anybody can print that a disk is."""
 ELF = b"\x7fELF"
-RECIPE = "5"
+RECIPE = "6"
 """To be raised when the code below makes something else of the same sources in the same root."""
 EXPORT = re.compile(r"^0x\w+\t(\S+)", re.MULTILINE)
 """A line of kbuild's list of what modules export."""

@@ -122,6 +122,8 @@ class Target:
         return f"/lib/modules/{self.release}/build"
 
 
+DEBUG = "KCFLAGS=-g"
+"""Debug information, by which reports name lines of C, where the kernel itself was built without."""
 WAYS = ("environment", "command line", "kbuild")
 """How a kernel is told to a part's Makefile; the last leaves that aside."""
 
@@ -163,7 +165,7 @@ class Bench:
         self._tool("restrict", RESTRICT)
         across = [f"ARCH={arch}", f"CROSS_COMPILE={target.cross}"] if target.cross else []
         names = [*(f"{name}={target.kdir}" for name in TREE_NAMES), *(f"{name}={target.release}" for name in RELEASE_NAMES)]
-        environment = [*(f"{name}={value}" for name, value in wanted.items()), *across]
+        environment = [*(f"{name}={value}" for name, value in wanted.items()), *across, DEBUG]
         if target.symbols:
             self._tool(SYMBOLS, "".join(target.symbols.values()))
             environment.append(f"KBUILD_EXTRA_SYMBOLS={TOOLS / SYMBOLS}")

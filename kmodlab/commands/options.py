@@ -95,6 +95,7 @@ _MANNER = (
     click.option(
         "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
     ),
+    click.option("--faults", is_flag=True, help="Have each allocation of a load fail once, on kernels that can do that."),
     click.option(
         "--build-limit",
         type=click.FloatRange(min=1),

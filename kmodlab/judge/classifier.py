@@ -223,12 +223,7 @@ class Finding:
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The functions of modules in its trace, from the inside out, each once, stale ones left out."""
-        found: dict[tuple[str, int], Frame] = {}
-        for match in _matches(self.trace):
-            if match["module"]:
-                key = match["name"], int(match["offset"], 16)
-                found.setdefault(key, Frame(*key, match["module"], "stale" in match.re.groupindex))
-        return tuple(found.values())
+        return frames_of(self.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +315,16 @@ def classify_console(text: str, *, release: str, rules: Rules | None = None) -> 
     Lines may have stamps or not, callers (`[T123]`) or not, and may be cut or run into each other.
     """
     return _findings(_console_lines(text), release, rules or load_rules())
+
+
+def frames_of(lines: tuple[str, ...]) -> tuple[Frame, ...]:
+    """The functions of modules in a report's trace, from the inside out, each once, stale ones left out."""
+    found: dict[tuple[str, int], Frame] = {}
+    for match in _matches(lines):
+        if match["module"]:
+            key = match["name"], int(match["offset"], 16)
+            found.setdefault(key, Frame(*key, match["module"], "stale" in match.re.groupindex))
+    return tuple(found.values())
 
 
 def may_be_starved(kind: str) -> bool:

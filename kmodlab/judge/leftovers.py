@@ -137,7 +137,9 @@ def _device(line: str) -> str:
 
 
 def _algorithm(block: str) -> str:
-    fields = dict(re.findall(r"^(name|driver) *: (.{1,200})$", block, re.MULTILINE))
+    fields = dict(re.findall(r"^(name|driver|module) *: (.{1,200})$", block, re.MULTILINE))
+    if fields.get("module") == "kernel" and "(" in fields.get("driver", ""):
+        return ""  # of a template that is built in: made for who asked first, and kept
     return f"{fields['name']} ({fields.get('driver', '')})" if "name" in fields else ""
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from kmodlab.debian.roots import BootImage, ssh_key
 from kmodlab.ground.files import ssh_quoted, write_aside
 from kmodlab.guest.shell import Guest
-from kmodlab.machine.runtime import STATE, VmState, state_in, stop_in
+from kmodlab.machine.runtime import CONNECTION, STATE, VmState, state_in, stop_in
 from kmodlab.plan.kernels import Kernel
 
 CLOSED = {
@@ -83,7 +84,8 @@ class LabMachine:
             "StrictHostKeyChecking": "yes",
             "HostKeyAlgorithms": "ssh-ed25519",
             "ControlMaster": "auto",
-            "ControlPath": ssh_quoted(self.folder / "ssh"),
+            # A name of its own for each start: the connection to what was there before takes its name away when it ends.
+            "ControlPath": ssh_quoted(self.folder / f"{CONNECTION}{token_hex(3)}"),
             "ServerAliveInterval": "2",
             "ServerAliveCountMax": math.ceil(3 * self.kernel.vm_patience),
             "LogLevel": "ERROR",

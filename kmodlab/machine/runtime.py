@@ -19,6 +19,8 @@ from kmodlab.ground.files import remove_tree
 
 STATE = "vm.json"
 """In a machine's folder: what others need to know of it."""
+CONNECTION = "ssh-"
+"""In a machine's folder, how the sockets of SSH's connections to it begin."""
 
 
 class VmState(BaseModel):
@@ -70,8 +72,8 @@ def stop_in(folder: Path) -> bool:
     state = state_in(folder)
     if state:
         _end(state.pid, folder)
-    for name in (STATE, "qemu/qmp", "qemu/qtest", "ssh"):
-        (folder / name).unlink(missing_ok=True)
+    for path in (*(folder / name for name in (STATE, "qemu/qmp", "qemu/qtest")), *folder.glob(f"{CONNECTION}*")):
+        path.unlink(missing_ok=True)
     return state is not None
 
 

@@ -120,6 +120,11 @@ class Kernel(BaseModel):
         return PACKAGE / "debian" / (self.kernel_config or "")
 
     @property
+    def fails_allocations(self) -> bool:
+        """Whether it is known to make allocations fail when it is told to: no distribution's kernel does."""
+        return bool(self.kernel_config) and "\nCONFIG_FAILSLAB=y\n" in self.config_path.read_text()
+
+    @property
     def recipe(self) -> list[Path]:
         """The files that say, beside the source, what a kernel of the lab's own is like; none of a distribution's."""
         return [PACKAGE / "debian" / name for name in (self.kernel_config, self.kernel_patch) if name]

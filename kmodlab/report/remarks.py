@@ -150,6 +150,8 @@ def about(results: Results) -> str:
     if mode:
         parts += ["life cycles only, no behaviour tests (QUICK)"] if mode.quick else []
         parts += [f"{mode.stress} loads of each module (STRESS)"] if mode.stress else []
+        parts += ["kernels that check their memory (CHECKS)"] if mode.checks else []
+        parts += ["each allocation of a load fails once (FAULTS)"] if mode.faults else []
         parts += ["with Secure Boot"] if mode.secureboot else []
         parts += [f"only {' '.join(mode.only)}"] if mode.only else []
     if revision:

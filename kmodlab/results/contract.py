@@ -76,6 +76,10 @@ class Mode(Model):
     """Life cycles only, no behaviour tests."""
     stress: int = 0
     """How often each module was loaded beside its tests."""
+    checks: bool = False
+    """On kernels that check their memory."""
+    faults: bool = False
+    """Each allocation of a module's load failed once, where the kernel can do that."""
     secureboot: bool = False
     """On machines that refuse what is not signed."""
     only: list[str] = []

@@ -60,7 +60,7 @@ def _run_properties(results: Results) -> list[tuple[str, str]]:
     mode, revision = results.mode, results.revision
     found: dict[str, str] = {}
     if mode:
-        found |= {"quick": str(mode.quick), "stress": str(mode.stress), "secureboot": str(mode.secureboot)}
+        found |= {name: str(value) for name, value in mode.model_dump(exclude={"only"}).items()}
     if revision:
         found |= {"revision": revision.kmodlab, "modules": revision.modules}
     return [(name, value) for name, value in found.items() if value]

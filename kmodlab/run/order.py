@@ -29,6 +29,8 @@ class Manner(BaseModel):
     """Restore the machine before every cell."""
     stress: int = 0
     """How often each module is loaded beside its tests, to see what it leaves behind each time."""
+    faults: bool = False
+    """Have each allocation of a module's load fail once, on kernels that can do that."""
     build_limit: float = kbuild.BUILDING.seconds
     """Seconds that one build may take."""
 

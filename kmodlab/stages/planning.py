@@ -88,6 +88,9 @@ def intend(request: Request, *, build: bool = False) -> Intent:
     chosen = [known[name] for name in dict.fromkeys(request.kernels.split()) if name in known]
     if manner.secureboot and chosen:
         raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines", hint="leave it out of KERNELS")
+    if manner.faults and not chosen and not any(kernel.fails_allocations for kernel in kernels):
+        able = " ".join(name for name, kernel in inventory.items() if kernel.fails_allocations)
+        raise LabError("FAULTS=1: none of these kernels makes allocations fail", hint=f"KERNELS may be: {able}")
     for kernel in kernels:
         uml.insist(kernel) if kernel.uml else emulated_by(kernel)
         if manner.secureboot:
@@ -138,7 +141,7 @@ def plan(request: Request, reports: Path) -> Lab:
         [host.row for host in intent.hosts],
         [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted],
         intent.cells,
-        mode=Mode(quick=manner.quick, stress=manner.stress, secureboot=manner.secureboot, only=intent.only),
+        mode=Mode(**{name: getattr(manner, name) for name in Mode.model_fields if name != "only"}, only=intent.only),
         revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
     )
     for name, problem in found.items():

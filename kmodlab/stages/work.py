@@ -46,7 +46,8 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     """Have a worker verify cells; what it prints is kept in the run's logs."""
     log, order = column.log("pytest.log"), column.order
     tests = [REPOSITORY / "tests/verify", *([] if order.manner.quick else _own_tests(column))]
-    tests += [REPOSITORY / "tests/stress"] if order.manner.stress and not only else []
+    tests += [REPOSITORY / "tests/stress/test_loads.py"] if order.manner.stress and not only else []
+    tests += [REPOSITORY / "tests/stress/test_allocations.py"] if order.manner.faults else []
     tests += [REPOSITORY / "tests/retrial"] if only or not order.manner.quick else []
     target = column.target.guest()
     command = [

@@ -7,6 +7,7 @@ before and after each test, brings it back when a module has broken it, and reco
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from kmodlab.ground.errors import LabError
 from kmodlab.guest.gpio import Chip, open_chip
 from kmodlab.guest.shell import Guest, number
+from kmodlab.judge.classifier import Frame
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial, words
 from kmodlab.verify.afterwards import Afterwards, closing
+from kmodlab.verify.failing import FailingAllocations
 from kmodlab.verify.life_cycle import LifeCycle
 from kmodlab.verify.module import ModuleUnderTest, StageError
 from kmodlab.verify.stress import Stress
@@ -49,10 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 WORKER = pytest.StashKey[Worker]()
+LOADING = {"cell", "stress", "failing", "afterwards"}
+"""The fixtures of tests that every module gets, which are not about its behaviour."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for fixture in {"cell", "stress", "afterwards"} & set(metafunc.fixturenames):
+    for fixture in LOADING & set(metafunc.fixturenames):
         names = metafunc.config.stash[WORKER].entries
         metafunc.parametrize(
             fixture, [pytest.param(name, id=name, marks=pytest.mark.module(name)) for name in names], indirect=True
@@ -96,7 +101,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _stage(item: pytest.Item) -> Stage:
     """The stage that a test is about."""
-    return Stage.LOAD if any(_uses(item, each) for each in ("cell", "stress", "afterwards")) else Stage.BEHAVIOUR
+    return Stage.LOAD if any(_uses(item, each) for each in LOADING) else Stage.BEHAVIOUR
 
 
 def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
@@ -203,6 +208,24 @@ def stress(worker: Worker, request: pytest.FixtureRequest) -> Stress:
     current = worker.begin(request.param)
     cpus = 1 if current.module.entry.one_cpu else number(worker.guest.sh("nproc").stdout)
     return Stress(current.module, worker.column.order.manner.stress, cpus, current.checks)
+
+
+@pytest.fixture
+def failing(worker: Worker, request: pytest.FixtureRequest) -> Iterator[FailingAllocations]:
+    """Loads of a planned module in which an allocation fails, parametrised over all of this kernel."""
+    current = worker.begin(request.param)
+    worker.look_for_leaks(current)  # what was lost before is no failing allocation's doing
+    when = partial(setattr, current, "when")
+    yield FailingAllocations(current.module, partial(_line, worker, request.param), when, current.checks)
+    if current.failed is None:
+        current.when = "when an allocation of its load fails: "
+        worker.look_for_leaks(current)
+    if current.failed is None:
+        current.when = ""
+
+
+def _line(worker: Worker, module: str, frame: Frame) -> str:
+    return worker.column.source_lines(module, [frame]).get(frame, "")
 
 
 @pytest.fixture

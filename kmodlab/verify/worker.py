@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from kmodlab.guest import kmemleak
 from kmodlab.guest.gpio import listing, open_chip
 from kmodlab.guest.shell import FLOODED, GuestLostError, Look, number
 from kmodlab.judge import leftovers, taint
-from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console, may_be_starved
+from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console, frames_of, may_be_starved
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
 from kmodlab.results import contract
@@ -92,6 +93,8 @@ class Cell:
 
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
+        if self.failed and self.failed[0] is Stage.LOG:
+            return self.failed[0], self.failed[2]  # that was the kernel's own word already
         reason = f"{self.when}{reason}"
         if self.failed:
             stage = self.failed[0]
@@ -175,7 +178,7 @@ class Worker:
         if cell is None:
             return
         self._look_around(cell)
-        self._look_for_leaks(cell)
+        self.look_for_leaks(cell)
         self._read_to_the_end(cell)
         if self._starved(cell):
             self.doubt(cell, starved=True)
@@ -211,17 +214,18 @@ class Worker:
                 headline=each.headline,
                 meaning=each.reason,
                 count=each.count,
-                where=self._where(each) if each.severity >= Severity.FAULT else [],
+                where=self._places(each.frames) if each.severity >= Severity.FAULT else [],
             )
             for each in cell.findings.values()
         ]
 
-    def _where(self, finding: Finding) -> list[str]:
+    def _places(self, frames: Sequence[Frame]) -> list[str]:
+        """Frames in words, with their lines of C where the modules' files tell."""
         places: dict[Frame, str] = {}
         known = {kernel_name(name): name for name in self.entries}
-        for module in dict.fromkeys(frame.module for frame in finding.frames if frame.module in known):
-            places |= self.column.source_lines(known[module], [frame for frame in finding.frames if frame.module == module])
-        return [f"{frame} is {places[frame]}" if frame in places else str(frame) for frame in finding.frames]
+        for module in dict.fromkeys(frame.module for frame in frames if frame.module in known):
+            places |= self.column.source_lines(known[module], [frame for frame in frames if frame.module == module])
+        return [f"{frame} is {places[frame]}" if frame in places else str(frame) for frame in frames]
 
     def _look_again(self) -> Look | None:
         """What the target is like between two cells. None where it does not tell: the next look finds that, too."""
@@ -310,20 +314,24 @@ class Worker:
             with suppress(GuestLostError):  # the next look finds that, too, and brings the target back
                 kmemleak.forget(self.guest)
 
-    def _look_for_leaks(self, cell: Cell) -> None:
-        """When all of a cell is done: has its module lost memory? A target that was just brought back knows of none."""
+    def look_for_leaks(self, cell: Cell) -> None:
+        """When all of a cell, or of a part of it, is done: has its module lost memory? A target that was just brought back knows
+        of none.
+        """
         if not self.leaks_told:
             return
         try:
-            report = kmemleak.scan(self.guest)
+            report = cell.module.named(kmemleak.scan(self.guest))
         except (GuestLostError, AssertionError) as problem:
             cell.fail(Stage.LOG, f"the search for leaks failed: {str(problem).splitlines()[0]}", Verdict.ERROR)
             return
         name = "no memory lost"
         if report:
             cell.log += ["--- kmemleak", report]
-            cell.fail(Stage.LOG, kmemleak.summary(report))
-            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.FAIL, reason=kmemleak.summary(report)))
+            where = self._places(frames_of(tuple(report.splitlines())))[:1]
+            reason = f"{cell.when}{kmemleak.summary(report)}{f', allocated in {where[0]}' if where else ''}"
+            cell.fail(Stage.LOG, reason)
+            cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.FAIL, reason=reason))
         else:
             cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
 

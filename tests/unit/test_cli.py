@@ -82,6 +82,11 @@ def test_too_few_loads_to_tell_a_loss(modules: Path) -> None:
     refused(kmodlab("matrix", "--modules", str(modules), "--stress", "10"), "STRESS=10", "100 or more")
 
 
+def test_kernels_that_make_no_allocation_fail(modules: Path) -> None:
+    answer = kmodlab("matrix", "--modules", str(modules), "--kernels", "6.12-x86_64", "--faults")
+    refused(answer, "FAULTS=1", "none of these kernels", "um-6.12")
+
+
 def test_no_network_and_nothing_cached(modules: Path) -> None:
     nowhere = "http://127.0.0.1:9/debian"
     answer = kmodlab("matrix", "--modules", str(modules), KMODLAB_MIRROR=nowhere, KMODLAB_SECURITY_MIRROR=nowhere)

@@ -20,6 +20,13 @@ priority     : 1
 refcnt       : 1
 """
 
+BUILT_IN = """\
+name         : cbc(aes)
+driver       : cbc(ecb(aes-generic))
+module       : kernel
+priority     : 100
+"""
+
 
 @pytest.mark.parametrize(
     ("place", "before", "after", "found"),
@@ -79,6 +86,7 @@ def test_two_of_a_kind_are_more_than_one() -> None:
         ("/proc/modules", "toy 1 0 - Live 0x0\n", "toy 1 3 - Live 0x0\n"),  # its own
         ("/proc/modules", "", "dummy 1 2 - Live 0x0\n"),  # came with it
         ("/proc/crypto", CRYPTO.format(2), CRYPTO.format(3)),
+        ("/proc/crypto", CRYPTO.format(2), f"{BUILT_IN}\n{CRYPTO.format(2)}"),
         ("threads", "kthreadd", "kthreadd\nkworker/u8:2-events_unbound"),
         ("processes", "sshd-session", "sshd-session\nsshd"),
         ("/proc/sys/kernel/tainted", "0\n", "4096\n"),  # others judge it
