@@ -5,6 +5,7 @@ ONLY ?=
 SECUREBOOT ?=
 QUICK ?=
 FRESH ?=
+KEEP ?=
 CHECKS ?=
 FAULTS ?=
 STRESS ?=
@@ -26,8 +27,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, CHECKS=1, FAULTS=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, STRESS=200, REFRESH=1, BOARDS=FILE
+	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(KEEP)),--keep) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
 
 quick: KERNELS := um-6.12
 quick: matrix  ## the same on User-Mode Linux alone: a kernel that checks everything, at the processor's own speed

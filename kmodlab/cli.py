@@ -14,7 +14,9 @@ from kmodlab.commands.lint_c import lint_c_sources
 from kmodlab.commands.manual import show_manual
 from kmodlab.commands.matrix import run_matrix
 from kmodlab.commands.report import show_report
+from kmodlab.commands.repro import repeat_cell
 from kmodlab.commands.schema import show_schema
+from kmodlab.commands.shell import open_shell
 from kmodlab.commands.stop import stop_vms
 from kmodlab.commands.summary import show_summary
 from kmodlab.sign.keys import hide_passphrase
@@ -29,6 +31,8 @@ def main() -> None:
 
 for _command in (
     run_matrix,
+    repeat_cell,
+    open_shell,
     show_summary,
     show_kernels,
     show_report,

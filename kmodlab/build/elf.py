@@ -13,6 +13,8 @@ MOST = 256 << 20
 """Bytes of a module's file that are read."""
 SYMBOL_TABLE = 2
 """A section's type, SHT_SYMTAB."""
+IN_MEMORY = (".text", ".init.text", ".exit.text", ".data", ".bss", ".rodata", ".init.data")
+"""What the names of sections begin with that stay in memory with a module, or are there while it begins."""
 FUNCTION = 2
 """A symbol's type, STT_FUNC."""
 
@@ -52,6 +54,36 @@ def imports(ko: Path) -> frozenset[str]:
     return frozenset(symbol.name for symbol in symbols(read_regular(ko, MOST)) if symbol.section is None)
 
 
+def anchors(content: bytes) -> dict[str, tuple[int, int]]:
+    """For each section with code or data in it one symbol there: its place in the table of symbols, and its value.
+
+    ValueError where it is no whole ELF file.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        for index, section, value in _places(content):
+            if section.startswith(IN_MEMORY):
+                found.setdefault(section, (index, value))
+    except (struct.error, LookupError, OverflowError) as problem:
+        raise ValueError("no whole ELF file") from problem
+    return found
+
+
+def without_addresses(content: bytes) -> bytes:
+    """The same file, of which no section says where it would be: the kernel's rules for modules leave a few numbers there, and
+    gdb places a file's sections where it is told only if all are 0. ValueError where it is no whole ELF file.
+    """
+    changed = bytearray(content)
+    try:
+        layout, order, sections, _ = _sections(content)
+        form, table = order + layout.section, struct.unpack_from(order + layout.header, content)[5]
+        for number, section in enumerate(sections):
+            struct.pack_into(form, changed, table + struct.calcsize(form) * number, *section[:3], 0, *section[4:])
+    except (struct.error, LookupError, OverflowError) as problem:
+        raise ValueError("no whole ELF file") from problem
+    return bytes(changed)
+
+
 def symbols(content: bytes) -> list[Symbol]:
     """The named symbols of a file. ValueError where it is no whole ELF file.
 
@@ -63,14 +95,30 @@ def symbols(content: bytes) -> list[Symbol]:
         raise ValueError("no whole ELF file") from problem
 
 
-def _symbols(content: bytes) -> Iterator[Symbol]:
+def _sections(content: bytes) -> tuple[_Layout, str, list[tuple[int, ...]], list[str]]:
+    """A file's layout and byte order, its sections and their names."""
     if content[:4] != b"\x7fELF":
         raise ValueError("no ELF file")
     layout, order = LAYOUTS[content[4]], ORDERS[content[5]]
     header = struct.unpack_from(order + layout.header, content)
     table, size, count, named = header[5], header[10], header[11], header[12]
     sections = [struct.unpack_from(order + layout.section, content, table + size * each) for each in range(count)]
-    names = [_text(_part(content, sections[named]), section[0]) for section in sections]
+    return layout, order, sections, [_text(_part(content, sections[named]), section[0]) for section in sections]
+
+
+def _places(content: bytes) -> Iterator[tuple[int, str, int]]:
+    """Of each symbol that is in a section: its place in the table, the section's name, its value."""
+    layout, order, sections, names = _sections(content)
+    for section in (each for each in sections if each[1] == SYMBOL_TABLE):
+        for index, symbol in enumerate(struct.iter_unpack(order + layout.symbol, _part(content, section))):
+            owner, value = symbol[layout.fields[2]], symbol[layout.fields[3]]
+            if 0 < owner < len(sections):
+                yield index, names[owner], value
+
+
+def _symbols(content: bytes) -> Iterator[Symbol]:
+    layout, order, sections, names = _sections(content)
+    count = len(sections)
     for section in (each for each in sections if each[1] == SYMBOL_TABLE):
         texts = _part(content, sections[section[6]])
         for symbol in struct.iter_unpack(order + layout.symbol, _part(content, section)):

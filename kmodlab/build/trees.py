@@ -170,6 +170,12 @@ def words_of(text: str) -> list[str]:
         raise LabError(f"MODULES: {text}: {problem}") from problem
 
 
+def absolute(asked: str | Path) -> str:
+    """The same words of MODULES, wherever they are said again."""
+    words = [str(asked)] if isinstance(asked, Path) else words_of(asked)
+    return shlex.join(str(Path(word).absolute()) if Path(word).exists() else word for word in words)
+
+
 def _named_apart(places: list[Path]) -> dict[str, Path]:
     """Each by a name of its own: its folder's in the copy."""
     named: dict[str, Path] = {}

@@ -92,6 +92,7 @@ _MANNER = (
     click.option("--quick", is_flag=True, help="Life cycles only: each module is loaded, checked and unloaded, but not used."),
     click.option("--checks", is_flag=True, help="Have each kernel check its memory: what a module corrupts or loses is named."),
     click.option("--fresh", is_flag=True, help="Restore the machine before every module: two seconds each."),
+    click.option("--keep", is_flag=True, help="Leave the machine of each kernel's first failed cell for a look."),
     click.option(
         "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
     ),

@@ -30,14 +30,23 @@ END_LIMIT = 30.0
 
 
 def keep(
-    command: Sequence[str], log: IO[bytes], *, seconds: float, environment: dict[str, str], folder: Path, held: Sequence[int] = ()
+    command: Sequence[str],
+    log: IO[bytes],
+    *,
+    seconds: float,
+    environment: dict[str, str],
+    folder: Path,
+    held: Sequence[int] = (),
+    spared: Path = Path(os.devnull),
 ) -> int:
     """Run a command to its end, and end all that it has left: its status. TimeoutExpired where it takes more than `seconds`.
 
     Both its outputs go to `log`. The files of `held` stay open as long as anything runs: a lock in one is held so long.
+    `spared`: a file that the command may write, one word a line. Where the command ends by itself, what has one of them in its
+    command line runs on, with all below it.
     """
     ours, theirs = os.pipe()
-    whole = [sys.executable, "-m", "kmodlab.ground.keeper", *command]
+    whole = [sys.executable, "-m", "kmodlab.ground.keeper", str(spared), *command]
     keeper = subprocess.Popen(
         whole, stdin=ours, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True, pass_fds=held
     )
@@ -49,7 +58,7 @@ def keep(
         keeper.wait(END_LIMIT)
 
 
-def main(command: Sequence[str]) -> int:
+def main(spared: Path, command: Sequence[str]) -> int:
     """Keep a command until it ends, or standard input does."""
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, waker = os.pipe()
@@ -59,16 +68,17 @@ def main(command: Sequence[str]) -> int:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, _told_to_end)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    status = 128 + signal.SIGTERM
+    status, words = 128 + signal.SIGTERM, list[str]()
     try:
         while sys.stdin.fileno() not in select.select([sys.stdin.fileno(), woken], [], [])[0]:
             os.read(woken, 4096)
             ended = _reaped()
             if child.pid in ended:
                 status = ended[child.pid]
+                words = spared.read_text().splitlines() if spared.exists() else []
                 break
     finally:
-        _end_all()
+        _end_all(words)
     return status
 
 
@@ -90,17 +100,32 @@ def _reaped() -> dict[int, int]:
     return found
 
 
-def _end_all() -> None:
+def _end_all(spared: Sequence[str]) -> None:
     """End every process below this one: first asked to, then killed, and again for those that came meanwhile."""
     me = psutil.Process()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for end, seconds in ((psutil.Process.terminate, GRACE), (psutil.Process.kill, GRACE), (psutil.Process.kill, GRACE)):
-        alive = me.children(recursive=True)
+        every = me.children(recursive=True)
+        kept = {each for each in every if _has_word(each, spared)}
+        alive = [each for each in every if each not in kept and not kept.intersection(_above(each))]
         for each in alive:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # one that sudo has made root's ends with its pipe
                 end(each)
         psutil.wait_procs(alive, timeout=seconds)
 
 
+def _has_word(process: psutil.Process, words: Sequence[str]) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        line = " ".join(process.cmdline()) if words else ""
+        return any(word in line for word in words)
+    return False
+
+
+def _above(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return process.parents()
+    return []
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

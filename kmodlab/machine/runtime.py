@@ -7,7 +7,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,11 +77,12 @@ def stop_in(folder: Path) -> bool:
     return state is not None
 
 
-def stop_all() -> int:
-    """End every VM of this user's that a run has started and not stopped; how many there were."""
-    stopped = sum(stop_in(state.parent) for state in runtime_dir().glob(f"*/*/{STATE}"))
+def stop_all(spare: Collection[Path] = ()) -> int:
+    """End every VM of this user's that a run has started and not stopped, but those in the folders to spare; how many."""
+    stopped = sum(stop_in(state.parent) for state in runtime_dir().glob(f"*/*/{STATE}") if state.parent not in spare)
     for run in runtime_dir().iterdir():
-        remove_tree(run)
+        if not any(run in folder.parents for folder in spare):
+            remove_tree(run)
     return stopped
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from kmodlab.results.contract import EXPECTED_FAILURE, Attempt, Cell, Finding, Results, Verdict
 
@@ -45,7 +46,18 @@ class Remark:
     reason: str
     modules: tuple[str, ...]
     kernels: tuple[str, ...]
-    first: Cell
+    cells: tuple[Cell, ...]
+
+    @property
+    def first(self) -> Cell:
+        """One of its cells, whose log and findings stand for all."""
+        return self.cells[0]
+
+    @property
+    def again(self) -> list[str]:
+        """For each of its cells that failed the command that repeats it."""
+        worth = self.outcome in ("fail", "error")
+        return [f"kmodlab repro {cell.module}@{cell.kernel}" for cell in self.cells] if worth else []
 
     @property
     def where(self) -> str:
@@ -89,16 +101,16 @@ def remarks(results: Results) -> list[Remark]:
     for cell in results.cells:
         if (kind := outcome(cell)) not in ("pass", "loads"):
             kernels_of.setdefault((kind, cell.stage, why(cell), cell.module), []).append(cell)
-    modules_of: dict[tuple[str, str, str, tuple[str, ...]], list[Cell]] = {}
+    modules_of: dict[tuple[str, str, str, tuple[str, ...]], list[list[Cell]]] = {}
     for (kind, stage, reason, _), cells in kernels_of.items():
         kernels = tuple(short[cell.kernel] for cell in cells)
-        modules_of.setdefault((kind, stage, reason, kernels), []).append(cells[0])
-    found = [
-        Remark(kind, stage, reason, tuple(cell.module for cell in cells), kernels, cells[0])
-        for (kind, stage, reason, kernels), cells in modules_of.items()
+        modules_of.setdefault((kind, stage, reason, kernels), []).append(cells)
+    every = [
+        Remark(kind, stage, reason, tuple(cells[0].module for cells in found), kernels, tuple(chain.from_iterable(found)))
+        for (kind, stage, reason, kernels), found in modules_of.items()
     ]
     order = ["fail", "error", "xfail", "skip"]
-    return sorted(found, key=lambda remark: order.index(remark.outcome))
+    return sorted(every, key=lambda remark: order.index(remark.outcome))
 
 
 @dataclass(frozen=True)

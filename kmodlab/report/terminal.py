@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from kmodlab.ground.files import write_aside
 from kmodlab.report.page import page
-from kmodlab.report.remarks import MARKS, notices, outcome, remarks, retried, short_names, totals
+from kmodlab.report.remarks import MARKS, NAMES_SHOWN, notices, outcome, remarks, retried, short_names, totals
 from kmodlab.results.contract import Results
 from kmodlab.results.folder import load_results
 
@@ -35,6 +36,10 @@ def show(run_dir: Path, console: Console) -> Results:
         _print(console, f"{_glyph(remark.outcome, console)} {remark.line}{log}", MARKS[remark.outcome].style)
         for meaning in remark.meanings[:MOST_MEANINGS]:
             _print(console, f"    {meaning}", "")
+        for command in remark.again[:NAMES_SHOWN]:
+            _print(console, f"    again: {command}{_elsewhere(run_dir)}", "dim")
+        if len(remark.again) > NAMES_SHOWN:
+            _print(console, f"    and so for {len(remark.again) - NAMES_SHOWN} more, MODULE@KERNEL", "dim")
     for line in retried(results):
         _print(console, line, "")
     if notes := notices(results):
@@ -47,6 +52,12 @@ def show(run_dir: Path, console: Console) -> Results:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(markdown(results))
     return results
+
+
+def _elsewhere(run_dir: Path) -> str:
+    """What a command must be told of results that are not where it looks by itself."""
+    reports = run_dir.resolve().parent
+    return "" if reports == Path("reports").resolve() else f" --reports {shlex.quote(str(reports))}"
 
 
 def _print(console: Console, line: str, style: str) -> None:

@@ -123,8 +123,13 @@ class BoardColumn(Column):
             self.record(entry.name, Stage.SIGN, Verdict.PASS)
         return bool(signed)
 
+    @property
+    def machine(self) -> Path:
+        return self.target.folder
+
     def leave(self) -> None:
-        self.target.stop()
+        if not self.kept:
+            self.target.stop()
 
     def _build(self, folder: Path, entries: list[Module]) -> BuiltThere:
         names = [entry.name for entry in entries] or [module.name for module in discover(copied(folder))]

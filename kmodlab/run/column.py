@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodlab.ground.cache import REPOSITORY
+from kmodlab.ground.files import write_aside
 from kmodlab.guest.shell import Guest
 from kmodlab.judge.classifier import Frame
 from kmodlab.machine.target import Target
@@ -21,6 +22,10 @@ from kmodlab.run.order import Order
 
 SIMULATOR = REPOSITORY / SIMULATOR_SOURCES
 """The module by which the lab gives a machine GPIO lines that it has not."""
+
+
+KEPT = "kept"
+"""In a kernel's folder the file that says as which module's its machine is kept; in the run's, the folders of such machines."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,23 @@ class Column(ABC):
         """The lines of C of functions of a module, `chardev.c:87`, as far as its debug information is here and tells."""
         return {}
 
+    @property
+    @abstractmethod
+    def machine(self) -> Path:
+        """The folder of its machine's sockets and state."""
+
+    @property
+    def kept(self) -> str:
+        """The module as which its machine was left, for a person to look at; mostly none."""
+        mark = self.folder / KEPT
+        return mark.read_text() if mark.exists() else ""
+
+    def keep(self, module: str) -> None:
+        """Leave the machine as it is now, when that module has failed there: no stage stops or restores it."""
+        write_aside(self.folder / KEPT, module)
+        with (self.run.folder / KEPT).open("a") as kept:
+            kept.write(f"{self.machine}\n")
+
     @abstractmethod
     def leave(self) -> None:
         """When the run ends, however it does: nothing of it goes on on the machine."""
@@ -99,7 +121,9 @@ class Column(ABC):
         deploy(self.folder, self.kernel, guest)
 
     def stop(self) -> bool:
-        """Stop the machine."""
+        """Stop the machine, unless it is kept."""
+        if self.kept:
+            return False
         target = self.target
         ran = target.state is not None
         target.stop()
@@ -118,6 +142,10 @@ class Column(ABC):
     def ko(self, name: str) -> Path:
         """A module's file: as it was built, and signed in place then."""
         return self.folder / "modules" / f"{name}.ko"
+
+    def debug(self, name: str) -> Path:
+        """The same file with its debug information, as it was built; not there where there is none."""
+        return self.ko(name).with_suffix(".debug")
 
     @property
     def lab_modules(self) -> list[Path]:
@@ -170,6 +198,10 @@ class Column(ABC):
             else:
                 good[module.name] = module
         return list(good.values())
+
+    def may_fail(self, module: str) -> bool:
+        """Whether the catalog expects a module's cell to fail."""
+        return any(each.expect for each in self.run.planned.cells if (each.kernel, each.module) == (self.kernel, module))
 
     def record(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,6 +28,8 @@ class Manner(BaseModel):
     """Boot every kernel so that it keeps marks in its memory, and have it check them whenever a module has gone."""
     fresh: bool = False
     """Restore the machine before every cell."""
+    keep: bool = False
+    """Leave the machine of a kernel's first cell that fails there as it is; what was to come after it there is skipped."""
     stress: int = 0
     """How often each module is loaded beside its tests, to see what it leaves behind each time."""
     faults: bool = False
@@ -50,6 +53,10 @@ class Order(BaseModel):
     boards: dict[str, ResolvedBoard] = {}
     """Real machines, each with the kernel that runs on it."""
     manner: Manner = Manner()
+    asked: str = ""
+    """The modules in the words that named them, with absolute paths: what a cell is repeated with. Earlier orders do not say."""
+    boards_from: Path | None = None
+    """The inventory of the boards."""
 
     @cached_property
     def sources(self) -> dict[str, SourceModule]:

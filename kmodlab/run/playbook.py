@@ -16,13 +16,22 @@ from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.keeper import keep
 
 
-def play(name: str, inventory: Path, log: Path, *arguments: str, seconds: float, held: Sequence[int] = ()) -> int:
+def play(
+    name: str,
+    inventory: Path,
+    log: Path,
+    *arguments: str,
+    seconds: float,
+    held: Sequence[int] = (),
+    spared: Path = Path(os.devnull),
+) -> int:
     """Run a playbook to its end: Ansible's status. TimeoutExpired where it takes more than `seconds`, all of it ended then.
 
+    `spared`: a file with words by which what is to run on is known.
     `held`: open files, a lock for example, that are kept open as long as anything of it runs.
     """
     ansible = str(Path(sys.executable).parent / "ansible-playbook")
     command = [ansible, "-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / f"{name}.yml")]
     environment = {**os.environ, **ansible_settings()}
     with log.open("ab") as output:
-        return keep(command, output, seconds=seconds, environment=environment, folder=REPOSITORY, held=held)
+        return keep(command, output, seconds=seconds, environment=environment, folder=REPOSITORY, held=held, spared=spared)

@@ -172,8 +172,12 @@ class LabColumn(Column):
             return source_lines(self.root, built.debug, frames, cross=self.resolved.kernel.cross)
         return {}
 
+    def debug(self, name: str) -> Path:
+        return kbuild.cached(self.image("build").name, self.order.sources[name]).debug
+
     def leave(self) -> None:
-        stop_in(self.machine)
+        if not self.kept:
+            stop_in(self.machine)
 
 
 class VmColumn(LabColumn):

@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import uninterrupted
 from kmodlab.ground.errors import LabError
 from kmodlab.machine.runtime import stop_all
 from kmodlab.results.contract import Verdict
+from kmodlab.run.column import KEPT
 from kmodlab.run.lab import Lab
 from kmodlab.run.playbook import play
 
@@ -22,14 +24,17 @@ TIME_LIMIT = 24.0
 
 
 @contextmanager
-def only_run() -> Iterator[int]:
-    """The lock of this user's cache, and its open file: as long as that is open anywhere, no other run begins. LabError."""
+def only_run(*, beside: bool = False) -> Iterator[int]:
+    """The lock of this user's cache, and its open file: as long as that is open anywhere, no other run begins. LabError.
+
+    `beside`: others that say so, too, may be at work: shells, which end no machine but their own.
+    """
     with (cache_dir() / "run.lock").open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if beside else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as problem:
             raise LabError(
-                "another run of kmodlab is at work for this user", hint="wait for it, or give it another XDG_CACHE_HOME"
+                "another run or shell of kmodlab is at work for this user", hint="end it, or give it another XDG_CACHE_HOME"
             ) from problem
         yield lock.fileno()
 
@@ -46,11 +51,12 @@ def prove(lab: Lab, lock: int, hours: float = TIME_LIMIT) -> bool:
 
     def once(*arguments: str) -> None:
         log, left = lab.run.folder / "ansible.log", deadline - time.monotonic()
-        play("matrix", inventory, log, *forks, *arguments, seconds=left, held=[lock])
+        play("matrix", inventory, log, *forks, *arguments, seconds=left, held=[lock], spared=lab.run.folder / KEPT)
 
     try:
         once()
-        if erring := {cell.kernel for cell in lab.run.collect().cells if cell.verdict is Verdict.ERROR} & set(lab.columns):
+        erring = {cell.kernel for cell in lab.run.collect().cells if cell.verdict is Verdict.ERROR} & set(lab.columns)
+        if erring := {kernel for kernel in erring if not lab.column(kernel).kept}:
             once("--limit", ",".join(sorted(erring)))
     except KeyboardInterrupt:
         lab.run.stop("interrupted")
@@ -59,5 +65,5 @@ def prove(lab: Lab, lock: int, hours: float = TIME_LIMIT) -> bool:
         lab.run.stop(f"its time limit of {hours:g} h was reached")
     finally:
         uninterrupted(lab.leave)
-        uninterrupted(stop_all)
+        uninterrupted(partial(stop_all, spare={column.machine for column in lab.columns.values() if column.kept}))
     return False

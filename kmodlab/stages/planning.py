@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kmodlab.build import kbuild, trees
 from kmodlab.build.modules import Explore, Explored, Part, SourceModule, discover
-from kmodlab.build.trees import Tree, copied, packages_in, words_of
+from kmodlab.build.trees import Tree, absolute, copied, packages_in, words_of
 from kmodlab.debian import dkms_package, roots
 from kmodlab.debian.archive import Resolved, resolve
 from kmodlab.ground.cache import REPOSITORY, digest
@@ -135,6 +135,8 @@ def plan(request: Request, reports: Path) -> Lab:
         kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
         boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
         manner=manner,
+        asked=absolute(request.modules),
+        boards_from=request.boards.absolute(),
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(

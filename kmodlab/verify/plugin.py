@@ -90,6 +90,8 @@ def _name(item: pytest.Item) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     worker = item.config.stash[WORKER]
+    if worker.column.kept not in ("", _name(item)):
+        return report  # type: ignore[return-value]
     if Stage.BEHAVIOUR is _stage(item) and (call.when == "call" or (call.when == "setup" and report.skipped)):
         _note(worker.begin(_name(item)), item, report, call)
     if call.excinfo and not report.skipped:
@@ -127,11 +129,24 @@ def _judge(cell: Cell, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseExce
             cell.checks.setdefault(stage, []).append(Check(name=item.name, verdict=Verdict.FAIL, reason=reason))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is kept for a person to look at is touched no more."""
+    worker = item.config.stash[WORKER]
+    if worker.column.order.manner.keep and worker.cell and worker.cell.module.name != _name(item):
+        worker.finish()
+    if worker.column.kept:
+        pytest.skip(worker.lost)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     worker = session.config.stash.get(WORKER, None)
     if worker:
         worker.finish()
-        retrial.note(worker.column.run, worker.column.kernel, worker.doubts)
+        if worker.column.kept:
+            worker.skip_the_rest()
+        else:
+            retrial.note(worker.column.run, worker.column.kernel, worker.doubts)
         if not worker.column.order.manner.quick:
             worker.describe_gpio()
         worker.guest.close()

@@ -177,9 +177,12 @@ class Worker:
         cell, self.cell = self.cell, None
         if cell is None:
             return
-        self._look_around(cell)
-        self.look_for_leaks(cell)
-        self._read_to_the_end(cell)
+        if not self.column.kept:
+            self._look_around(cell)
+            self.look_for_leaks(cell)
+            self._read_to_the_end(cell)
+            if cell.failed:
+                self._kept(cell)
         if self._starved(cell):
             self.doubt(cell, starved=True)
         name, seconds = cell.module.name, time.monotonic() - cell.started
@@ -346,14 +349,31 @@ class Worker:
     def tainted(self, value: int) -> None:
         self._tainted = value
 
+    def _kept(self, cell: Cell | None) -> bool:
+        """Leave the target as a cell that has failed left it, where that was asked for. A failure that is expected is none."""
+        if cell is None or not self.column.order.manner.keep or self.column.may_fail(cell.module.name):
+            return False
+        self.lost = f"not run: the machine is kept as {cell.module.name} left it"
+        self.column.keep(cell.module.name)
+        return True
+
+    def skip_the_rest(self) -> None:
+        """Nothing more is done on a target that is kept: say so of every cell that was to come."""
+        verdicts = self.column.run.verdicts(self.column.kernel)
+        for name in self.entries:
+            if Stage.LOAD not in verdicts[name]:
+                self.column.record(name, Stage.LOAD, Verdict.SKIP, self.lost)
+
     def restore(self) -> None:
-        """Bring back the target as it was right after its boot, with the modules on it."""
+        """Bring back the target as it was right after its boot, with the modules on it; or leave it, where it is to be kept."""
         self.guest.close()
         self._tainted = None
         self.watch = None
         self.found = None
         self.cursor = None
         self._done.clear()
+        if self._kept(self.cell):
+            return
         try:
             self.target.restore()
         except LabError as problem:

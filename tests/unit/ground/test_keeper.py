@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +22,9 @@ STRAY = "setsid sh -c 'trap : TERM; echo $$ >{0}.new; mv {0}.new {0}; while :; d
 
 def kept(script: str, folder: Path, seconds: float = LIMIT) -> int:
     with (folder / "log").open("ab") as log:
-        return keep(["sh", "-c", script], log, seconds=seconds, environment=dict(os.environ), folder=folder)
+        return keep(
+            ["sh", "-c", script], log, seconds=seconds, environment=dict(os.environ), folder=folder, spared=folder / "spared"
+        )
 
 
 def awaited(path: Path) -> int:
@@ -42,6 +46,34 @@ def test_what_a_command_leaves_ends_with_it(tmp_path: Path) -> None:
     stray = tmp_path / "stray"
     assert kept(f"{STRAY.format(stray)} while [ ! -e {stray} ]; do sleep 0.01; done", tmp_path) == 0
     assert not psutil.pid_exists(int(stray.read_text()))
+
+
+@pytest.fixture
+def ended() -> Iterator[list[int]]:
+    """Processes that are killed after the test."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_a_command_asks_to_be_spared_runs_on_with_all_below_it_and_nothing_else_does(
+    tmp_path: Path, ended: list[int]
+) -> None:
+    named, below, other = tmp_path / "named", tmp_path / "below", tmp_path / "other"
+    spared = f"setsid sh -c 'echo $$ >{named}; sleep 100 & echo $! >{below}.new; mv {below}.new {below}; wait' &"
+    until = f"while [ ! -e {other} ] || [ ! -e {below} ]; do sleep 0.01; done"
+    assert kept(f"{spared} {STRAY.format(other)} {until}; echo {named} >spared", tmp_path) == 0
+    ended += [int(named.read_text()), int(below.read_text())]
+    assert all(map(psutil.pid_exists, ended)) and not psutil.pid_exists(int(other.read_text()))
+
+
+def test_what_is_spared_ends_with_a_command_that_does_not_end_by_itself(tmp_path: Path) -> None:
+    stray = tmp_path / "stray"
+    with pytest.raises(subprocess.TimeoutExpired):
+        kept(f"echo {stray} >spared; {STRAY.format(stray)} sleep 1000", tmp_path, seconds=2)
+    assert not psutil.pid_exists(awaited(stray))
 
 
 def test_a_command_that_does_not_end_is_ended_with_all_of_it(tmp_path: Path) -> None:

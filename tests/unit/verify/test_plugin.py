@@ -16,7 +16,9 @@ from standin import StandIn, planned
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.guest import kmemleak, shell
 from kmodlab.results.contract import Cell, Stage, Verdict
-from kmodlab.run.lab import Lab
+from kmodlab.results.folder import Expected
+from kmodlab.run.column import KEPT
+from kmodlab.run.lab import FILE, Lab
 from kmodlab.verify import life_cycle
 from kmodlab.verify import module as module_file
 
@@ -241,6 +243,47 @@ def test_a_test_that_belongs_to_no_cell_is_refused(make: Make) -> None:
 def test_only_one_cell_is_verified_where_one_is_asked_for(make: Make) -> None:
     cells = make("one", "two").verify("--kmodlab-only=two")
     assert (said(cells)["one"][0], said(cells)["two"][0]) == ("error", "pass")
+
+
+def keeping(bench: Bench) -> Bench:
+    """The same bench, whose run keeps the machine of the first cell that fails."""
+    order = bench.lab.order
+    kept = order.model_copy(update={"manner": order.manner.model_copy(update={"keep": True})})
+    (bench.lab.run.folder / FILE).write_text(kept.model_dump_json())
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("insmod", "tests", "stage"),
+    [
+        (OOPS, "", "log"),
+        ("rm -r sys/module/$name; refuse 'No such device'; exit 1", "", "load"),
+        ("", "@pytest.mark.module('bad')\ndef test_it(): assert 0", "behaviour"),
+    ],
+)
+def test_a_machine_is_kept_as_the_first_who_fails_has_left_it(make: Make, insmod: str, tests: str, stage: str) -> None:
+    bench = keeping(make("good", "bad", "next"))
+    bench.machine.module("bad", insmod=f"{insmod}\ntouch run/touched" if "exit" not in insmod else f"touch run/touched; {insmod}")
+    before = bench.machine.boots
+    found = said(bench.verify(tests=tests))
+    assert found["good"][0] == "pass" and found["bad"][:2] == ("fail", stage)
+    assert found["next"] == ("skip", "load", "not run: the machine is kept as bad left it")
+    column = bench.lab.column(K)
+    assert column.kept == "bad" and column.stop() is False
+    assert bench.machine.boots == before and (bench.machine.folder / "run/touched").exists()
+    assert str(column.machine) in (bench.lab.run.folder / KEPT).read_text()
+
+
+def test_a_failure_that_is_expected_keeps_no_machine(make: Make) -> None:
+    bench = keeping(make("bad", "next"))
+    plan = bench.lab.run.planned
+    expected = Expected(stage=Stage.LOAD, reason="no device")
+    cells = [cell.model_copy(update={"expect": expected if cell.module == "bad" else None}) for cell in plan.cells]
+    bench.lab.run.plan(plan.kernels, plan.modules, cells)
+    bench.machine.module("bad", insmod="rm -r sys/module/$name; refuse 'No such device'; exit 1")
+    found = said(bench.verify())
+    assert (found["bad"][0], found["next"][0]) == ("pass", "pass"), found
+    assert not bench.lab.column(K).kept
 
 
 def test_what_comes_when_a_module_has_gone_is_its_own(make: Make) -> None:

@@ -99,6 +99,7 @@ class Column:
     release = "6.12.1"
     wiring = None
     key_known = True
+    kept = ""
 
     def __init__(self, folder: Path) -> None:
         names = ("one", "two", "three")
