@@ -79,7 +79,7 @@ KERNELS = click.option(
     "--kernels",
     type=KernelWords(),
     default="",
-    help='Kernels by id or a unique part of it, and boards: "6.1 6.12-arm64"; all; default: the fleet.',
+    help="Kernels by id or a unique part of it, boards, folders with a kernel's packages: '6.1 ./mine'; all; default: the fleet.",
 )
 MODULES = click.option("--modules", type=click.Path(), default="", help=MODULES_HELP)
 BOARDS = click.option(

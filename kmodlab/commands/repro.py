@@ -64,9 +64,10 @@ def request_of(lab: Lab, module: str, kernel: str, *, keep: bool = False) -> Req
         raise LabError(f"run {lab.run.id} has no cell of {module} on {kernel}", hint="see `kmodlab report`")
     if not order.asked:
         raise LabError(f"run {lab.run.id} does not say how it was asked for: an earlier kmodlab made it", hint="run it again")
+    own = order.kernels[kernel].kernel.kernel_own if kernel in order.kernels else ""
     return Request(
         modules=order.asked,
-        kernels=kernel,
+        kernels=own or kernel,
         only=module,
         boards=order.boards_from or INVENTORY,
         manner=order.manner.model_copy(update={"keep": keep}),

@@ -112,7 +112,7 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     if kind == "userland":
         parts.append(kernel.userland_arch)
     elif kind != "source":
-        parts += [resolved.release, resolved.version]
+        parts += [resolved.release, resolved.version, *filter(None, [kernel.kernel_own_key])]
     if kind in ("userland", "machine"):
         parts.append(ssh_key().with_suffix(".pub").read_text())
     if kind in PACKED:
@@ -232,7 +232,7 @@ def _unpack_boot_root(resolved: Resolved, folder: Path) -> None:
     userland.copy(_userland_root(resolved, "boot"), root)
     if not (root / "lib").is_symlink():  # bullseye: modules are in /lib, where newer depmods do not look
         (root / "usr/lib/modules").symlink_to("../../lib/modules")
-    if resolved.kernel.kernel_source:
+    if resolved.kernel.packaged_here:
         packages = sorted(source_kernel.packages_path(resolved).glob("linux-image-*.deb"))
     else:
         packages = archive.download_kernel(resolved, folder / "debs")
@@ -308,7 +308,7 @@ def _bootstrap(resolved: Resolved, kind: Kind, folder: Path) -> None:
         # What was fetched to resolve the kernel is not fetched and unpacked again where the archive says that it is still so.
         f'--setup-hook=cp --archive {lists}/. "$1/var/lib/apt/lists"',
         "--dpkgopt=force-unsafe-io",
-        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.kernel_source and kind in KERNEL_IN else []),
+        *([f"--customize-hook={_own_packages(resolved)}"] if resolved.kernel.packaged_here and kind in KERNEL_IN else []),
         f"--customize-hook={hook}",
         resolved.kernel.distribution,
         str(root),
@@ -365,7 +365,7 @@ def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
     """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
     if kind == "source":
         return [*source_kernel.TOOLS, resolved.source_package]
-    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.kernel_source and kind in ("build", "machine") else []
+    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.packaged_here and kind in ("build", "machine") else []
 
 
 def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:

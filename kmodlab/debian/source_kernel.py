@@ -46,7 +46,8 @@ def build_packages(resolved: Resolved, root: Path) -> None:
 
 def packages_path(resolved: Resolved) -> Path:
     """Where a kernel's packages are, or would be."""
-    return cache_dir() / "kernels" / f"{resolved.kernel.id}-{resolved.version}"
+    kernel = resolved.kernel
+    return cache_dir() / "kernels" / "-".join(filter(None, (kernel.id, resolved.version, kernel.kernel_own_key)))
 
 
 def _build(resolved: Resolved, root: Path, folder: Path, work: Path) -> None:

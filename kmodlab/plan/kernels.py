@@ -38,6 +38,10 @@ class Kernel(BaseModel):
     kernel_source: str | None = None
     kernel_config: str | None = None
     kernel_patch: str | None = None
+    kernel_own: str = ""
+    """The folder with the two packages of a kernel of the user's own, which no inventory names."""
+    kernel_own_key: str = ""
+    """A digest of these."""
     vm_memory: int = Field(gt=0)
     vm_cpus: int = Field(gt=0)
     vm_boot_limit: float = Field(gt=0)
@@ -88,6 +92,11 @@ class Kernel(BaseModel):
         if self.uml and not self.kernel_source:
             raise ValueError("kernel_source is missing: no archive has headers of a kernel of the architecture um")
         return self
+
+    @property
+    def packaged_here(self) -> bool:
+        """Whether its packages are of the lab's or of the user's own making, and no archive's."""
+        return bool(self.kernel_source or self.kernel_own)
 
     @property
     def uml(self) -> bool:

@@ -15,6 +15,7 @@ from kmodlab.build.modules import Explore, Explored, Part, SourceModule, discove
 from kmodlab.build.trees import Tree, absolute, copied, packages_in, words_of
 from kmodlab.debian import dkms_package, roots
 from kmodlab.debian.archive import Resolved, resolve
+from kmodlab.debian.own_kernel import named_paths, own_kernel
 from kmodlab.ground.cache import REPOSITORY, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
@@ -84,8 +85,12 @@ def intend(request: Request, *, build: bool = False) -> Intent:
     if 0 < manner.stress < LEAST_LOADS:
         raise LabError(f"STRESS={manner.stress}: so few loads tell no loss from noise", hint=f"ask for {LEAST_LOADS} or more")
     known = load_boards(request.boards)
-    kernels = select([request.kernels], inventory, fleet(inventory, secureboot=manner.secureboot, group=request.fleet), known)
-    chosen = [known[name] for name in dict.fromkeys(request.kernels.split()) if name in known]
+    paths, named = named_paths(request.kernels)
+    own = {each.kernel.id: each for each in (own_kernel(path, inventory) for path in paths)}
+    default = [] if own else fleet(inventory, secureboot=manner.secureboot, group=request.fleet)
+    selected = select([named], inventory, default, known)
+    kernels = [*(each.kernel for each in own.values()), *selected]
+    chosen = [known[name] for name in dict.fromkeys(named.split()) if name in known]
     if manner.secureboot and chosen:
         raise LabError(f"board {chosen[0].id}: SECUREBOOT=1 is for the lab's own machines", hint="leave it out of KERNELS")
     if manner.faults and not chosen and not any(kernel.fails_allocations for kernel in kernels):
@@ -99,7 +104,7 @@ def intend(request: Request, *, build: bool = False) -> Intent:
     @cache
     def resolved() -> dict[str, Found]:
         """What runs where. Nobody is asked before it is needed: what is wrong with the modules is told first."""
-        found = {**resolve(kernels, refresh=request.refresh), **ask_boards(chosen, request.boards)}
+        found = {**own, **resolve(selected, refresh=request.refresh), **ask_boards(chosen, request.boards)}
         problems = [str(each) for each in found.values() if isinstance(each, LabError)]
         if len(problems) == len(found):
             raise LabError(problems[0])
