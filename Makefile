@@ -58,6 +58,7 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 
 nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
 	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
+	$(run)kmodlab matrix --quick --checks --kernels "$(KERNELS)" --modules "$(modules)" || status=1; \
 	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
 
 lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on

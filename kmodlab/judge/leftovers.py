@@ -58,6 +58,19 @@ def raised_by_a_report(text: str) -> bool:
     return re.fullmatch(r"changed, and not changed back: /proc/sys/kernel/printk: 15(?: \d+){3}", text) is not None
 
 
+def lost_memory(left: Left) -> bool:
+    """Whether memory is all that a module has left."""
+    return bool(left.new) and not left.gone and all(each.startswith(WORDS["memory"]) for each in left.new)
+
+
+def only_memory(text: str) -> bool:
+    """Whether all that is left is memory."""
+    return (
+        re.fullmatch(rf"still there after unloading: ({WORDS['memory']} \d+ of [^,]+, allocated by [^,;]+(, |$))+", text)
+        is not None
+    )
+
+
 def between(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[str] = ()) -> Left:
     """What is other at the second look; `own` are the modules that are looked at, as the kernel calls them."""
     new: list[str] = []

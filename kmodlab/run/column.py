@@ -62,6 +62,11 @@ class Column(ABC):
         """Whether the kernel can know the lab's key, so that it must accept the lab's signatures."""
 
     @property
+    def checks(self) -> bool:
+        """Whether its kernel is to check its memory: it must be booted for that."""
+        return False
+
+    @property
     @abstractmethod
     def target(self) -> Target:
         """What the kernel runs on, whether it runs or not."""

@@ -188,9 +188,13 @@ class VmColumn(LabColumn):
         return self.order.manner.secureboot or self.resolved.kernel.vm_firmware == "ovmf"
 
     @property
+    def checks(self) -> bool:
+        return self.order.manner.checks
+
+    @property
     def target(self) -> Vm:
         kernel, image = self.resolved.kernel, BootImage(self.image("boot"))
-        if self.order.manner.checks:
+        if self.checks:
             kernel = kernel.model_copy(update={"vm_cmdline": f"{kernel.vm_cmdline} {CHECKS}"})
         if self.order.manner.secureboot:
             firmware = secure_firmware(kernel, [self._certificate])

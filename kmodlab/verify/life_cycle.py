@@ -77,6 +77,7 @@ class LifeCycle:
         needs = " ".join(kernel_name(need.name) for need in reversed(module.needs))
         script = f"""{module.prepare()}
 insmod {module.ko} {typed(module.entry.parameters)} 2>&1 || exit 93
+for file in /sys/module/{module.kname}/sections/.*text*; do read -r address <$file && echo "${{file##*/}} $address"; done
 {WAIT_FOR_USERS.format(name=module.kname)}
 rmmod {module.kname} 2>&1 || exit 94
 for name in {needs}; do rmmod $name; done
@@ -88,6 +89,7 @@ exit 0"""
             stage = Stage.LOAD if answer.rc == 93 else Stage.UNLOAD
             raise StageError(stage, f"when it is loaded again: {_refusal(answer.stdout) or 'no word'}")
         self._prepared(answer)
+        module.again = self._map(answer.stdout)
         self._note(Stage.LOAD, "loads again")
 
     def _load(self, mark: int) -> tuple[Look, bool]:
@@ -120,6 +122,7 @@ exit 0"""
             reason = _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}"
             raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}{self._left_by_refusal(before)}")
         self._note(Stage.LOAD, "insmod")
+        module.again = None
         module.symbols = self._map(after.places.get(f"/sys/module/{module.kname}/sections", ""))
         loaded = leftovers.modules(after.places)
         self._look(sections, loaded)

@@ -29,6 +29,8 @@ MODPROBE = "modprobe -C /dev/null"
 """Without the distribution's modprobe.d: a module is judged by what it says itself. systemd, say, has dummy make no dummy0."""
 SETTLE_SECONDS = 3.0
 """What is left behind must have gone by then: the kernel removes some things when it comes to it."""
+MEMORY_SECONDS = 15.0
+"""The same of memory: what kfree_rcu() is given waits for others for five seconds (KFREE_DRAIN_JIFFIES), and then for readers."""
 SETTLE_STEP = 0.2
 """Seconds between two looks: nothing tells when such a thing has gone."""
 
@@ -62,9 +64,14 @@ class ModuleUnderTest:
     symbols: Symbols | None = None
     """Where its functions lay when a life cycle, the last to do so, had it loaded."""
 
+    again: Symbols | None = None
+    """The same when it was loaded once more, perhaps elsewhere."""
+
     def named(self, text: str) -> str:
         """A text in which addresses of its functions have names, which the kernel does not know any more when it has gone."""
-        return self.symbols.named(text) if self.symbols else text
+        for each in filter(None, (self.symbols, self.again)):
+            text = each.named(text)
+        return text
 
     @property
     def name(self) -> str:
@@ -181,9 +188,10 @@ def what_is_left(
 ) -> tuple[leftovers.Left, Look]:
     """What is other than before, in the end, and the look that says so. What takes a moment to go is waited for."""
     own = frozenset(own)
-    deadline = time.monotonic() + SETTLE_SECONDS * guest.patience
+    began = time.monotonic()
     while (left := leftovers.between(before.places, now.places, own)) or (userland and left.userland):
-        if time.monotonic() > deadline:
+        limit = MEMORY_SECONDS if leftovers.lost_memory(left) else SETTLE_SECONDS
+        if time.monotonic() > began + limit * guest.patience:
             break
         _, now = guest.look(f"sleep {SETTLE_STEP}", timeout=SETTLE_SECONDS)
     return left, now

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from kmodlab.build import elf
 
+ALIASES = ("init_module", "cleanup_module")
+"""What module_init() and module_exit() call a module's functions beside their own names, which say more."""
 ADDRESS = re.compile(r"\b(0x)?([0-9a-f]{8}(?:[0-9a-f]{8})?)\b(?!\+)")
 
 
@@ -42,5 +44,11 @@ def of(module: str, ko: bytes, sections: Mapping[str, int]) -> Symbols:
         known = [(each, sections.get(each.section or "")) for each in elf.symbols(ko) if each.function]
     except ValueError:
         known = []
-    found = sorted((begin + each.value, each.name, each.size) for each, begin in known if begin is not None)
+    placed = sorted(
+        (begin + each.value, each.name in ALIASES, each.name, each.size) for each, begin in known if begin is not None
+    )
+    first: dict[int, tuple[int, str, int]] = {}
+    for start, _, name, size in placed:
+        first.setdefault(start, (start, name, size))
+    found = first.values()
     return Symbols(module, tuple(start for start, _, _ in found), tuple((name, size) for _, name, size in found))

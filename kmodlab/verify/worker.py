@@ -35,6 +35,8 @@ SEVERITIES: dict[Severity, Literal["notice", "fault", "fatal"]] = {
     Severity.FAULT: "fault",
     Severity.FATAL: "fatal",
 }
+MEMORY_KEPT_BACK = frozenset({"slab-corruption", "slab-leftover"})
+"""The classes of findings after which the kernel does not free memory that was to be freed."""
 TOO_SLOW = re.compile(r"^hang: |\bdid not end within \d")
 """In a reason: nothing but time has passed."""
 ALIVE_LIMIT = 8
@@ -91,6 +93,15 @@ class Cell:
         checks = self.checks.get(Stage.UNLOAD, [])
         checks[:] = [each for each in checks if not leftovers.raised_by_a_report(each.reason)]
 
+    def join_lost_memory(self) -> str:
+        """The kernel has found memory corrupted, and keeps back what it cannot trust: that it is not freed is no fault beside.
+        What is left, in words, as it says who allocated it; nothing where something else was left, too.
+        """
+        checks = self.checks.get(Stage.UNLOAD, [])
+        lost = [each for each in checks if each.verdict is Verdict.FAIL and leftovers.only_memory(each.reason)]
+        checks[:] = [each for each in checks if each not in lost]
+        return "".join(f"; {each.reason}" for each in lost[:1])
+
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
         if self.failed and self.failed[0] is Stage.LOG:
@@ -110,7 +121,7 @@ class Worker:
         self.target = column.target
         self.release = column.release
         self.guest = self.target.guest()
-        self.guest.checks = column.order.manner.checks
+        self.guest.checks = column.checks
         self.guest.connect()
         self.wiring = column.wiring
         self.key_known = column.key_known
@@ -380,7 +391,7 @@ class Worker:
             self.lost = str(problem)
             raise
         self.guest = self.target.guest()
-        self.guest.checks = self.column.order.manner.checks
+        self.guest.checks = self.column.checks
         try:
             self.column.deploy_to(self.guest)
             self.cursor = self.guest.log.mark()
@@ -463,7 +474,8 @@ def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | N
         worker.restore()
     if findings:
         cell.excuse_the_console()
-        return cell.explain(Stage.LOG, f"{findings[0].kind}: {findings[0].headline}")
+        lost = cell.join_lost_memory() if any(each.kind in MEMORY_KEPT_BACK for each in findings) else ""
+        return cell.explain(Stage.LOG, f"{findings[0].kind}: {findings[0].headline}{lost}")
     if stuck:
         return Stage.UNLOAD, f"left loaded, and cannot be unloaded: {stuck}"
     if faults:

@@ -243,3 +243,42 @@ def test_marks_cannot_be_forged_or_hidden_by_what_a_module_prints(monkeypatch: p
         assert len(known) == 5 and known[-1].startswith("BUG")
     finally:
         log.close()
+
+
+TRACES = """\
+      3 0xffffffffc064f01f age=10/10/10 pid=231 cpus=0
+        __kmalloc_noprof+0x1f0/0x440
+        0xffffffffc064f01f
+
+      8 vmap_area_alloc+0x1f/0x80 age=1 pid=231 cpus=1
+        kmem_cache_alloc_node_noprof+0x1e0/0x330
+        0xffffffffc064f013
+
+"""
+"""Of a kernel 6.12: what a module that has gone allocated itself, and what the kernel did for it, and may keep."""
+CALLS = "      2 0xffffffffc02c901b age=5/6/7 pid=12 cpus=1\n      9 kobject_init+0x1b/0x40 age=1 pid=1\n"
+"""The same of 5.10."""
+VMALLOC = """\
+0xffffa07f40000000-0xffffa07f40005000   20480 irq_init_percpu_irqstack+0x10a/0x170 vmap
+0xffffa07f40005000-0xffffa07f40009000   16384 0xffffffffc064f013 pages=3 vmalloc N0=3
+0xffffa07f40009000-0xffffa07f4000b000    8192 unpurged vm_area
+"""
+
+
+def test_memory_is_told_of_those_that_the_kernel_does_not_know_any_more(board: tuple[StandIn, Guest]) -> None:
+    machine, guest = board
+    texts = {
+        "sys/kernel/debug/slab/toys/alloc_traces": TRACES,
+        "sys/kernel/slab/toys/validate": "",
+        "sys/kernel/slab/old/alloc_calls": CALLS,
+        "proc/vmallocinfo": VMALLOC,
+    }
+    for place, text in texts.items():
+        (machine.folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (machine.folder / place).write_text(text)
+    assert "memory" not in guest.look()[1].places
+    guest.checks = True
+    told = guest.look()[1].places["memory"]
+    found = ["vmalloc(16384) 0xffffffffc064f013 1", "toys 0xffffffffc064f01f 3", "old 0xffffffffc02c901b 2"]
+    assert sorted(told.splitlines()) == sorted(found)
+    assert (machine.folder / "sys/kernel/slab/toys/validate").read_text() == "1", "and the kernel has looked at its marks"

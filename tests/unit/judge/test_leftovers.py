@@ -114,3 +114,27 @@ def test_a_setting_is_changed_and_not_still_there() -> None:
     before, after = {"/proc/sys/kernel/printk": "7 4 1 7\n"}, {"/proc/sys/kernel/printk": "1 4 1 7\n"}
     assert str(between(before, after)) == "changed, and not changed back: /proc/sys/kernel/printk: 1 4 1 7"
     assert str(between({"/dev/": ""}, {"/dev/": "x"})) == "still there after unloading: /dev/x"
+
+
+LOST = "memory that nobody frees: 1 of kmalloc-128, allocated by toy_init+0x1f/0x34 [toy]"
+
+
+@pytest.mark.parametrize(
+    ("left", "only"),
+    [
+        (f"still there after unloading: {LOST}", True),
+        (f"still there after unloading: {LOST}, {LOST.replace('kmalloc-128', 'toy')}", True),
+        (f"still there after unloading: {LOST}, /proc/litter", False),
+        (f"still there after unloading: {LOST}; no longer there: /dev/null", False),
+        ("still there after unloading: /proc/litter", False),
+    ],
+)
+def test_memory_alone_is_told_from_what_else_is_left(left: str, only: bool) -> None:
+    assert leftovers.only_memory(left) is only
+
+
+def test_memory_that_may_still_be_freed_is_told_from_what_else_is_left() -> None:
+    memory = {"memory": "kmalloc-256 0xffffffffc064f038 20"}
+    assert leftovers.lost_memory(between({}, memory))
+    assert not leftovers.lost_memory(between({}, memory | {"/proc/": "litter"}))
+    assert not leftovers.lost_memory(between({}, {}))

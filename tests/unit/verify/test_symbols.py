@@ -1,8 +1,14 @@
 """A module's own map, which outlives it."""
 
+from pathlib import Path
+
 import pytest
 
+from kmodlab.build import elf
+from kmodlab.guest.shell import Guest
+from kmodlab.plan.catalog import Module
 from kmodlab.verify import symbols
+from kmodlab.verify.module import ModuleUnderTest
 from kmodlab.verify.symbols import Symbols
 
 TOY = Symbols("toy", (0xFFFFFFFFC0A1B010, 0xFFFFFFFFC0A1B040), (("tick", 0x20), ("toy_exit", 0x10)))
@@ -26,3 +32,17 @@ def test_an_address_of_its_own_has_a_name(said: str, named: str) -> None:
 @pytest.mark.parametrize("ko", [b"", b"rubbish", b"\x7fELF\x02\x01" + b"\xff" * 200])
 def test_a_damaged_file_has_no_map(ko: bytes) -> None:
     assert symbols.of("toy", ko, {".text": 0}) == Symbols("toy", (), ())
+
+
+def test_a_function_is_called_by_its_own_name_not_by_that_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("init_module", "toy_init", "zero_toy")
+    found = [elf.Symbol(name, ".init.text", 16, 32, function=True) for name in names]
+    monkeypatch.setattr(elf, "symbols", lambda ko: found)
+    toy = symbols.of("toy", b"", {".init.text": 0xFFFFFFFFC0A1B000})
+    assert toy.named("by 0xffffffffc0a1b01f") == "by toy_init+0xf/0x20 [toy]"
+
+
+def test_a_module_that_was_loaded_twice_is_named_by_both_maps() -> None:
+    elsewhere = Symbols("toy", (0xFFFFFFFFC0846000,), (("toy_init", 0x40),))
+    module = ModuleUnderTest(Module(name="toy"), Guest("K", Path("ssh_config"), "x86_64"), [], [], symbols=TOY, again=elsewhere)
+    assert module.named("0xffffffffc0a1b010, 0xffffffffc0846038") == "tick+0x0/0x20 [toy], toy_init+0x38/0x40 [toy]"

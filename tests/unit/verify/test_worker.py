@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,7 @@ class Column:
     wiring = None
     key_known = True
     kept = ""
+    checks = False
 
     def __init__(self, folder: Path) -> None:
         names = ("one", "two", "three")
@@ -409,3 +411,23 @@ def test_who_was_slow_and_left_something_behind_is_not_excused_by_a_starved_lab(
     verifying.begin("one").fail(Stage.BEHAVIOUR, "did not end within 30 s")
     verifying.finish()
     assert not verifying.doubts
+
+
+LOST = "still there after unloading: memory that nobody frees: 1 of kmalloc-128, allocated by one_init+0x1f/0x34 [one]"
+
+
+@pytest.mark.parametrize(
+    ("left", "stage", "reason"),
+    [
+        (LOST, Stage.LOG, f"^slab-corruption: BUG kmalloc-128 .*; {re.escape(LOST)}$"),
+        (f"{LOST}, /proc/litter", Stage.UNLOAD, "/proc/litter"),
+    ],
+)
+def test_what_the_kernel_keeps_back_as_corrupted_is_no_fault_beside_that(
+    column: Column, left: str, stage: Stage, reason: str
+) -> None:
+    verifying = worker_of(column)
+    life(verifying, "one", "BUG kmalloc-128 (Tainted: G           O      ): Right Redzone overwritten", failed=left)
+    verifying.finish()
+    verdict, at, why = column.verdicts()["one"]
+    assert (verdict, at) == (Verdict.FAIL, stage) and re.search(reason, why), why
