@@ -23,7 +23,7 @@ EXPECTED = {
     "writes_before": ("log", CORRUPTED),
     "reads_after_free": ("unload", "oops: .*6b6b6b6b"),
     "frees_two_times": ("log", f"{CORRUPTED}|kernel BUG"),
-    "frees_the_middle": ("log", CORRUPTED),
+    "frees_the_middle": ("load|unload|log", CORRUPTED),
     "frees_to_another_cache": ("log", CORRUPTED),
     "adds_twice": ("unload|log", "list-corruption: "),
     "forgets": ("unload", LOST.format(1)),
@@ -35,8 +35,10 @@ EXPECTED = {
 }
 NAMELESS = {"writes_to_a_freed_page": ("log|unload", "bad-page: ")}
 """A stock kernel does not keep who had a page."""
-UNSEEN = {("5.10-x86_64", "forgets_a_copy")}
-"""Its list of who allocated what ends after a page of text for each cache."""
+UNSEEN = {("5.10-x86_64", "forgets_a_copy"), ("5.10-x86_64", "writes_to_a_freed_page")}
+"""Its list of who allocated what ends after a page of text for each cache; and it fills freed pages, but never looks at them."""
+UNNAMED = {("6.1-x86_64", "frees_the_middle")}
+"""The kernel dies when it is to tell who allocated what in that slab; what it said of the free stands."""
 INNOCENT = ("careful", "careful_at_the_edge", "careful_in_time", "careful_with_lists")
 
 
@@ -57,12 +59,16 @@ def test_the_fault_is_found_and_a_function_of_the_module_is_named(results: Resul
     if (kernel(results), module) in UNSEEN:
         pytest.skip("this kernel does not tell")
     faulty.insist(found, "fail", *EXPECTED[module])
+    if (kernel(results), module) in UNNAMED:
+        return
     said = [found.reason, *(place for each in found.findings for place in each.where)]
     assert re.search(NAMED.format(module), "\n".join(said)), said
 
 
 @pytest.mark.parametrize("module", NAMELESS)
 def test_what_no_kernel_can_name_is_found_in_its_own_cell(results: Results, module: str) -> None:
+    if (kernel(results), module) in UNSEEN:
+        pytest.skip("this kernel does not tell")
     faulty.insist(faulty.cell(results, module), "fail", *NAMELESS[module])
 
 

@@ -5,10 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
+import standin
 from click.testing import CliRunner
 from filelock import FileLock
 from own_key import openssl, renewed
@@ -215,3 +217,11 @@ def test_make_help_lists_every_entry_point() -> None:
     answer = subprocess.run(["make", "-C", str(REPOSITORY), "help"], capture_output=True, text=True, check=True)
     for target in ("matrix", "test", "lint", "unit", "molecule", "bench", "clean", "distclean"):
         assert f"make {target}" in answer.stdout
+
+
+def test_a_kernel_that_cannot_be_asked_to_check_itself_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab = standin.planned(tmp_path, ("one",))
+    for checks in (False, True):
+        cli._say_kernels(replace(lab, order=lab.order.model_copy(update={"checks": checks})))
+        said = [line for line in capsys.readouterr().out.splitlines() if "CHECKS" in line]
+        assert len(said) == checks and all(line.startswith("board ") for line in said)

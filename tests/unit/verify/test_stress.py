@@ -1,11 +1,16 @@
 """Which memory grows with the loads, and which only comes and goes."""
 
+import errno
+import itertools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from kmodlab.guest.shell import Result
+from kmodlab.guest.shell import AGENTS, Result
 from kmodlab.verify.module import StageError
 from kmodlab.verify.stress import BATCHES, LOAD_LIMIT, MEASURE_LIMIT, Stress, growth
 
@@ -79,3 +84,28 @@ def test_a_batch_has_time_for_its_loads_and_to_take_stock() -> None:
         Stress(Module(python), loads, 2).run()  # type: ignore[arg-type]
     assert set(limits[:BATCHES]) == {MEASURE_LIMIT + LOAD_LIMIT}
     assert set(limits[BATCHES:]) == {MEASURE_LIMIT + 20 * LOAD_LIMIT}
+
+
+def batch(call: Callable[..., int], path: Path, loads: int) -> list[str]:
+    """What is wrong with a batch on two processors whose kernel answers so: the agent itself, without its last lines."""
+    text = (AGENTS / "stress.py").read_text().partition("\nBatch(json.load")[0]
+    agent: dict[str, Any] = {"__name__": "agent"}
+    exec(compile(text, "stress.py", "exec"), agent)  # noqa: S102
+    agent.update(call=call, PATIENCE=0.2, FRUITLESS=50)
+    work = agent["Batch"]({"path": str(path), "name": "toy", "parameters": "", "loads": loads, "cpus": 2})
+    work.loop(min(os.sched_getaffinity(0)))
+    problems: list[str] = work.problems
+    return problems
+
+
+def test_a_module_that_will_not_load_again_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "toy.ko").touch()
+    answers = itertools.chain([0, 0], itertools.cycle([errno.EBUSY, errno.ENOENT]))  # to insmod, to rmmod
+    problem, *_ = batch(lambda *_: next(answers), tmp_path / "toy.ko", 10)
+    assert problem in ("insmod: Device or resource busy", "rmmod: No such file or directory")
+
+
+def test_what_the_other_processor_is_ahead_with_is_no_refusal(tmp_path: Path) -> None:
+    (tmp_path / "toy.ko").touch()
+    answers = itertools.cycle([errno.EEXIST, errno.ENOENT] * 40 + [0, 0])
+    assert batch(lambda *_: next(answers), tmp_path / "toy.ko", 10) == []
