@@ -32,6 +32,8 @@ class VmState(BaseModel):
     port: int
     """Of SSH, on 127.0.0.1."""
     accel: str
+    boot: str = ""
+    """Which boot it is; of a VM nothing, which ends where it would boot again."""
     restored: bool
     """True where a snapshot was restored, False where the kernel was booted."""
     seconds: float = 0.0

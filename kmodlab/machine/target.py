@@ -13,6 +13,11 @@ class State(Protocol):
     """A machine that runs."""
 
     @property
+    def boot(self) -> str:
+        """Which boot it is, where it may boot again by itself."""
+        ...
+
+    @property
     def accel(self) -> str:
         """What carries out its instructions: kvm, tcg, hardware."""
         ...

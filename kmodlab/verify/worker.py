@@ -129,6 +129,7 @@ class Worker:
         self.decided = column.run.decided(column.kernel, STAGES)
         """The modules whose cells an earlier pass has decided: they are not tried again because another one erred."""
         self.cell: Cell | None = None
+        self.boot = self._boot()
         self._tainted: int | None = None
         self.lost = ""
         """Why it cannot be brought back any more."""
@@ -349,6 +350,10 @@ class Worker:
         else:
             cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
 
+    def _boot(self) -> str:
+        state = self.target.state
+        return state.boot if state else ""
+
     @property
     def tainted(self) -> int:
         """The taint before the next test: what the last look said."""
@@ -390,6 +395,7 @@ class Worker:
         except LabError as problem:
             self.lost = str(problem)
             raise
+        self.boot = self._boot()
         self.guest = self.target.guest()
         self.guest.checks = self.column.checks
         try:
@@ -519,7 +525,7 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
         # A command hangs: have the kernel say where (blocked tasks, and what every processor does).
         with suppress(GuestLostError, AssertionError):
             worker.guest.sh("echo w >/proc/sysrq-trigger; echo l >/proc/sysrq-trigger", check=False)
-    state = worker.target.state
+    state, boot = worker.target.state, worker.boot
     known = worker.guest.log.known(watch.mark)
     console = tail(worker.target.console, CONSOLE_MOST, watch.console)
     findings = _joined(classify(known, release=worker.release), classify_console(console, release=worker.release))
@@ -536,6 +542,8 @@ def _autopsy(worker: Worker, cell: Cell, watch: Watch, symptom: str) -> tuple[St
         return cell.explain(stage, f"{faults[0].kind}: {faults[0].headline}")
     if state is None:
         return cell.explain(stage, f"the machine went down without a word: {symptom}")
+    if boot and state.boot != boot:
+        return cell.explain(stage, f"the machine booted again by itself: {symptom}")
     if symptom.startswith(FLOODED):
         return cell.explain(Stage.LOG, symptom)
     return cell.explain(stage, f"hang: {symptom}")

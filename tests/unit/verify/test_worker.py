@@ -82,7 +82,7 @@ class Target:
     console: Path
     restored: int = 0
     here: Guest = field(default_factory=Guest)
-    state: Any = field(default_factory=lambda: SimpleNamespace(accel="tcg"))
+    state: Any = field(default_factory=lambda: SimpleNamespace(accel="tcg", boot=""))
     emulated: bool = True
 
     def guest(self) -> Guest:
@@ -393,7 +393,7 @@ def test_a_kernel_that_raises_its_consoles_level_to_report_a_fault_is_no_module_
 def test_what_a_starved_machine_can_show_is_doubted_even_where_nobody_is_suspected(
     column: Column, reason: str, said: str, accel: str, starved: bool
 ) -> None:
-    column.target.state = SimpleNamespace(accel=accel)
+    column.target.state = SimpleNamespace(accel=accel, boot="")
     verifying = worker_of(column)
     cell = verifying.begin("one")
     watch = verifying.watch = look(verifying, cell)
@@ -431,3 +431,29 @@ def test_what_the_kernel_keeps_back_as_corrupted_is_no_fault_beside_that(
     verifying.finish()
     verdict, at, why = column.verdicts()["one"]
     assert (verdict, at) == (Verdict.FAIL, stage) and re.search(reason, why), why
+
+
+def test_a_machine_that_boots_again_by_itself_does_not_hang(column: Column) -> None:
+    for boot, reason in (
+        ("2", "the machine booted again by itself: the connection was lost"),
+        ("1", "hang: the connection was lost"),
+    ):
+        column.target.state = SimpleNamespace(accel="hardware", boot="1")
+        verifying = worker_of(column)
+        cell = verifying.begin("one")
+        watch = verifying.watch = look(verifying, cell)
+        column.target.state.boot = boot
+        column.target.here.log.lost = True
+        assert aftermath(verifying, cell, watch) == (Stage.LOAD, reason)
+
+
+def test_of_two_reports_of_one_fault_the_longer_is_kept_wherever_it_stands(column: Column) -> None:
+    worker = worker_of(column)
+    cell = worker.begin("one")
+    watch = worker.watch = look(worker, cell)
+    column.target.here.log.say(f"{OOPS}\nCall Trace:\n one_init+0x10/0x20 [one]")
+    column.target.console.write_text(f"[   12.000000] {OOPS}\n")
+    column.target.here.log.lost = True
+    aftermath(worker, cell, watch)
+    (found,) = cell.findings.values()
+    assert [str(frame) for frame in found.frames] == ["one_init+0x10 [one]"]
