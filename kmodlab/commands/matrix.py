@@ -82,5 +82,7 @@ def _say_kernels(lab: Lab, console: Console) -> None:
     for column in lab.columns.values():
         console.print(f"{column.kernel:16} {column.release}  {column.remark}".rstrip(), markup=False)
         if lab.order.manner.checks and not column.checks:
-            console.print(f"{column.kernel:16} CHECKS=1 does nothing here: the lab boots no stock kernel in a VM for it", markup=False)
+            console.print(
+                f"{column.kernel:16} CHECKS=1 does nothing here: the lab boots no stock kernel in a VM for it", markup=False
+            )
     console.print(f"run {lab.run.id}: {len(lab.run.planned.cells)} cells; logs and results in {lab.run.folder}", markup=False)

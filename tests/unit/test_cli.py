@@ -14,8 +14,10 @@ import standin
 from click.testing import CliRunner
 from filelock import FileLock
 from own_key import openssl, renewed
+from rich.console import Console
 
 from kmodlab import cli
+from kmodlab.commands import matrix
 from kmodlab.ground.cache import REPOSITORY, cache_dir
 from kmodlab.results.contract import Kernel, ModuleInfo, Stage, Verdict
 from kmodlab.results.folder import Planned, Run
@@ -222,6 +224,7 @@ def test_make_help_lists_every_entry_point() -> None:
 def test_a_kernel_that_cannot_be_asked_to_check_itself_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = standin.planned(tmp_path, ("one",))
     for checks in (False, True):
-        cli._say_kernels(replace(lab, order=lab.order.model_copy(update={"checks": checks})))
+        manner = lab.order.manner.model_copy(update={"checks": checks})
+        matrix._say_kernels(replace(lab, order=lab.order.model_copy(update={"manner": manner})), Console(width=200))
         said = [line for line in capsys.readouterr().out.splitlines() if "CHECKS" in line]
         assert len(said) == checks and all(line.startswith("board ") for line in said)
