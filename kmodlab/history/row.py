@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from kmodlab.results.contract import Cell, Results, Verdict
@@ -77,13 +77,10 @@ class Night:
 def kept(value: Row | Night) -> dict[str, Any]:
     """As it is written down: what has its ordinary value is left out."""
     return {
-        each.name: content
-        for each in fields(value)
-        if (content := getattr(value, each.name)) not in ("", None, [], {}) and (each.name, content) not in _ORDINARY
+        name: content
+        for name in value.__slots__
+        if (content := getattr(value, name)) and not (name == "attempts" and content == 1)
     }
-
-
-_ORDINARY = (("crash", False), ("attempts", 1), ("seconds", 0.0))
 
 
 def rows_of(results: Results, again: Iterable[Cell] = ()) -> list[Row]:

@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ class Series:
             return {}, 0
 
     def _remember(self, files: list[Path], cells: Cells) -> None:
-        said = {f"{kernel}/{module}": asdict(memory) for (kernel, module), memory in cells.items()}
+        said = {f"{kernel}/{module}": memory._asdict() for (kernel, module), memory in cells.items()}
         text = json.dumps({"format": FORMAT, "runs": len(files), "of": _names(files), "cells": said})
         try:
             write_aside(self.folder / "memory.json", text)
@@ -154,7 +153,7 @@ def _cell(key: str) -> tuple[str, str]:
 
 
 def _memory(said: dict[str, Any]) -> Memory:
-    passed, failed = (Seen(**said[name]) if said[name] else None for name in ("passed", "failed"))
+    passed, failed = (Seen(*said[name]) if said[name] else None for name in ("passed", "failed"))
     return Memory(
         **{**said, "state": State(said["state"]), "crashes": tuple(said["crashes"]), "passed": passed, "failed": failed}
     )

@@ -9,8 +9,8 @@ cell was skipped, say nothing of it: they are shown, and change nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from kmodlab.history.row import Row
 
@@ -55,8 +55,7 @@ class Blame(StrEnum):
     UNKNOWN = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """When a cell was seen, and what it was made of then."""
 
     run: str
@@ -70,9 +69,11 @@ class Seen:
         return cls(row.run, row.release, row.digest, row.lab)
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """A cell after its newest row. `since` is the run in which it began to fail, or to pass."""
+class Memory(NamedTuple):
+    """A cell after its newest row. `since` is the run in which it began to fail, or to pass.
+
+    Half a million are made for a page of a year: what is copied with a change is a tuple.
+    """
 
     state: State
     first: str
@@ -119,28 +120,28 @@ def fold(cells: Mapping[tuple[str, str], Memory], rows: Iterable[Row]) -> Cells:
 def after(memory: Memory | None, row: Row) -> Memory:
     """A cell after one more row."""
     known = memory or Memory(state=State.FIRST_SEEN, first=row.run, since=row.run, run=row.run)
-    known = replace(known, run=row.run, line=(known.line + SIGNS.get(row.verdict, "?"))[-LINE:])
+    known = known._replace(run=row.run, line=(known.line + SIGNS.get(row.verdict, "?"))[-LINE:])
     if row.verdict == "pass":
         return _after_pass(known, row)
     if row.verdict == "fail":
         return _after_failure(known, row)
     if row.verdict == "skip":
-        return replace(known, state=State.BLOCKED if row.blocked else State.SKIPPED)
-    return replace(known, state=State.UNPROVED)
+        return known._replace(state=State.BLOCKED if row.blocked else State.SKIPPED)
+    return known._replace(state=State.UNPROVED)
 
 
 def _after_pass(known: Memory, row: Row) -> Memory:
     passes = known.passes + 1
     quarantined = known.quarantined and passes < STABLE
-    now = replace(known, passes=passes, tries=0, told=False, crashes=(), passed=Seen.of(row), blame="", reason="")
+    now = known._replace(passes=passes, tries=0, told=False, crashes=(), passed=Seen.of(row), blame="", reason="")
     if known.tries:
         failed = known.failed
         by_itself = bool(failed and (failed.release, failed.digest) == (row.release, row.digest))
         state = State.FIXED if known.told or not known.passed else State.FLAKY
-        return replace(now, state=state, since=row.run, quarantined=quarantined or by_itself or state is State.FLAKY)
+        return now._replace(state=state, since=row.run, quarantined=quarantined or by_itself or state is State.FLAKY)
     if not known.passed:
-        return replace(now, state=State.FIRST_SEEN, since=row.run)
-    return replace(now, state=State.UNSTABLE if quarantined else State.PASSING, quarantined=quarantined)
+        return now._replace(state=State.FIRST_SEEN, since=row.run)
+    return now._replace(state=State.UNSTABLE if quarantined else State.PASSING, quarantined=quarantined)
 
 
 def _after_failure(known: Memory, row: Row) -> Memory:
@@ -150,8 +151,7 @@ def _after_failure(known: Memory, row: Row) -> Memory:
     state = _broken(known, row, who, tries, begins)
     told = known.told or state is State.NEWLY_BROKEN
     crashes = (*known.crashes, row.fingerprint) if row.crash and row.fingerprint not in known.crashes else known.crashes
-    return replace(
-        known,
+    return known._replace(
         state=state,
         since=row.run if begins else known.since,
         failed=Seen.of(row),

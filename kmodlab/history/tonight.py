@@ -9,7 +9,7 @@ from enum import StrEnum
 from kmodlab.history.known import KnownIssue, Stale, stale
 from kmodlab.history.row import Night, Row
 from kmodlab.history.series import Series, read_file
-from kmodlab.history.states import Cells, Memory, State, fold
+from kmodlab.history.states import Blame, Cells, Memory, State, fold
 
 
 class FailOn(StrEnum):
@@ -42,10 +42,16 @@ class Change:
             words += f" since {self.memory.since}"
         if row.verdict == "fail":
             words += f", at {row.stage}: {row.reason}"
-            words += f" [changed: {self.memory.blame}]" if self.memory.blame else ""
+            words += f" [{self.cause}]" if self.cause else ""
         elif row.verdict in ("error", "skip"):
             words += f": {row.reason}"
         return words + (f" [known: {self.known}]" if self.known else "")
+
+    @property
+    def cause(self) -> str:
+        """Who changed before it failed: `changed: the kernel`."""
+        who = self.memory.blame
+        return f"changed: {who}" if who not in ("", Blame.NOTHING) else who
 
     @property
     def changed(self) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+from kmodlab.history import site
 from kmodlab.history.row import Night, Row
+from kmodlab.history.series import Series
+from kmodlab.history.tonight import tonight
 
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
@@ -19,7 +23,7 @@ def run_id(night: int) -> str:
 def row(night: int, verdict: str = "pass", **facts: object) -> Row:
     """A row of a cell of which nothing changes, unless said otherwise."""
     given = Row(run_id(night), "6.12-x86_64", "chardev", verdict, "log", "6.12.1", "a" * 16, "v1")
-    return replace(given, reason="" if verdict == "pass" else "it broke", **facts)  # type: ignore[arg-type]
+    return replace(given, **{"reason": "" if verdict == "pass" else "it broke", **facts})  # type: ignore[arg-type]
 
 
 def night(number: int, rows: list[Row], **facts: object) -> Night:
@@ -65,3 +69,38 @@ def replay(seed: int, nights: int = 60, breaks: int = 12, flakes: int = 20) -> t
             rows.append(row(n, verdict, kernel=kernel, module=module, release=release, digest=digest, again=again))
         story.append(rows)
     return story, planted
+
+
+KERNELS = [f"{line}-{arch}" for line in ("5.10", "6.1", "6.12", "7.2", "7.3") for arch in ("x86_64", "arm64", "armhf")]
+MODULES = [f"module{n:03}" for n in range(100)]
+
+
+def _large(n: int, nights: int, chance: random.Random) -> list[Row]:
+    rows = []
+    for kernel in KERNELS:
+        for number, module in enumerate(MODULES):
+            news, old = (number, kernel) == (7, "6.12-x86_64"), (number, kernel) == (8, "6.12-x86_64")
+            broken = (news and n == nights - 1) or (old and n >= nights - 30)
+            verdict = "fail" if broken or (number == 9 and chance.random() < 0.05) else "skip" if number == 50 else "pass"
+            verdict = "error" if kernel == "7.3-armhf" and n == nights - 1 and number > 90 else verdict
+            reason = "" if verdict == "pass" else "</script><img src=x onerror=alert(1)> insmod: it broke"
+            release = f"{kernel.split('-')[0]}.{n // 20}"
+            log = f"logs/{kernel}/{module}.log"
+            said = (verdict, "load", release, ("b" if broken else "a") * 16, "v1", reason)
+            rows.append(Row(run_id(n), kernel, module, *said, seconds=1.5, log=log))
+    return rows
+
+
+def large_site(folder: Path, nights: int) -> Path:
+    """The page of fifteen kernels and a hundred modules: one cell broke tonight, one a month ago, a module is flaky everywhere."""
+    series, chance, rows = Series(folder), random.Random(1), []  # noqa: S311 - the same each time
+    for n in range(nights):
+        rows = _large(n, nights, chance)
+        series.append(night(n, rows, troubles=["the archive was not reached"] if n == nights - 1 else []), rows)
+    (folder / "run/logs/6.12-x86_64").mkdir(parents=True)
+    (folder / "run/logs/6.12-x86_64/module007.log").write_text("== load: fail\nBUG: it broke\n")
+    site.keep_logs(folder / "site", folder / "run", rows)
+    newest = tonight(series, [], date(2026, 12, 1))
+    assert newest
+    site.make(folder / "site", series, newest, url="https://example.org/nightly")
+    return folder / "site"
