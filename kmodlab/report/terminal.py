@@ -18,6 +18,8 @@ from kmodlab.report.remarks import MARKS, NAMES_SHOWN, notices, outcome, remarks
 from kmodlab.results.contract import Results
 from kmodlab.results.folder import load_results
 
+SUMMARY_BYTES = 1000 << 10
+"""GitHub takes 1024 KiB of a step's summary, and of a longer one nothing at all."""
 MOST_MEANINGS = 3
 """Of a cell's reports, so many are explained below its reason; the page has all."""
 
@@ -50,7 +52,7 @@ def show(run_dir: Path, console: Console) -> Results:
     _print(console, f"{run_dir / 'index.html'}", "")
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown(results))
+            file.write(markdown(results, SUMMARY_BYTES - file.tell()))
     return results
 
 
@@ -106,8 +108,8 @@ def _side_by_side(headings: dict[str, str], width: int) -> Iterator[list[str]]:
 MARKDOWN_MARKS = {"pass": "✅", "loads": "✔️", "xfail": "☑️", "fail": "❌", "error": "⚠️", "skip": "⏭️"}
 
 
-def markdown(results: Results) -> str:
-    """The same for `$GITHUB_STEP_SUMMARY`."""
+def markdown(results: Results, most: int = SUMMARY_BYTES) -> str:
+    """The same for `$GITHUB_STEP_SUMMARY`, in no more than `most` bytes: what is worst is first, and what is left out is said."""
     short = short_names(results)
     found = {(cell.module, cell.kernel): MARKDOWN_MARKS[outcome(cell)] for cell in results.cells}
     lines = [f"## kmodlab: {totals(results)}", ""]
@@ -116,7 +118,19 @@ def markdown(results: Results) -> str:
     for module in results.modules:
         marks = (found.get((module.name, kernel), " ") for kernel in short)
         lines.append(f"| {_markdown(module.name)} | " + " | ".join(marks) + " |")
-    return "\n".join(lines) + "\n"
+    return _within(lines, most)
+
+
+def _within(lines: list[str], most: int) -> str:
+    cut = "- the rest is left out, for GitHub takes no more: see the page"
+    kept, room = [], most - len(cut.encode()) - 2
+    for line in lines:
+        room -= len(line.encode()) + 1
+        if room < 0:
+            kept.append(cut)
+            break
+        kept.append(line)
+    return "\n".join(kept) + "\n" if most > len(cut.encode()) + 2 else ""
 
 
 def _markdown(text: str) -> str:
