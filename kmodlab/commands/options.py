@@ -39,6 +39,35 @@ def modules_asked(named: str) -> str | Path:
     return named or here
 
 
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 3600}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([MGTmgt]?)(?:i?B)?")
+
+
+class Span(click.ParamType[float]):
+    """A span of time, `6h`, `90m`, `30d`; hours where no letter stands. In seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = _SPAN.fullmatch(str(value).strip())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no span of time like 6h, 90m or 2d", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
+
+
+class Size(click.ParamType[int]):
+    """A size on the disk, `20G`, `500M`; GiB where no letter stands. In bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _SIZE.fullmatch(str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is no size like 20G or 500M", param, ctx)
+        return int(float(found[1]) * (1 << {"M": 20, "G": 30, "T": 40, "": 30}[found[2].upper()]))
+
+
 class Words(click.ParamType[str]):
     """Several words in one option, "6.1 6.12-arm64", of which a shell completes the last one."""
 
