@@ -12,11 +12,18 @@ STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
 BOARDS ?=
+SERIES ?=
+DEADLINE ?=
+CHANGED ?=
+MAIL ?=
 
 run := .venv/bin/
 # An option that is switched on: 0, no, off and false are not.
 on = $(filter-out 0 no off false,$(1))
 modules := $(or $(MODULES),examples)
+
+# What is asked of a run, in the command's words.
+asked = --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(BOARDS),--boards "$(BOARDS)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup matrix quick test lint unit integration molecule nightly lock generated bench report clean distclean
@@ -28,7 +35,7 @@ setup:
 	@./setup.sh
 
 matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(KEEP)),--keep) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(BOARDS),--boards "$(BOARDS)")
+	@$(run)kmodlab matrix $(asked) $(if $(call on,$(KEEP)),--keep) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh)
 
 quick: KERNELS := um-6.12
 quick: matrix  ## the same on User-Mode Linux alone: a kernel that checks everything, at the processor's own speed
@@ -56,10 +63,10 @@ integration: setup  ## faulty modules on a real kernel: each must get its own tr
 molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureboot (KERNELS="6.12"), enrolment
 	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
 
-nightly: setup  ## everything, for hours: the newest kernels, the debug kernel too, and two hundred loads of each module
+nightly: setup  ## everything, for hours, compared with the nights before: SERIES=DIR, DEADLINE=6h, CHANGED=1, MAIL=ADDRESS, and the matrix's words (docs/nightly.md)
 	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
 	$(run)kmodlab matrix --quick --checks --kernels "$(KERNELS)" --modules "$(modules)" || status=1; \
-	$(run)kmodlab matrix --refresh --fleet nightly --stress "$(or $(STRESS),200)" --kernels "$(KERNELS)" --modules "$(modules)" && exit $$status
+	$(run)kmodlab nightly $(asked) --refresh --fleet nightly --stress "$(or $(STRESS),200)" $(if $(SERIES),--series "$(SERIES)") $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(call on,$(CHANGED)),--changed) $(if $(MAIL),--mail "$(MAIL)") && exit $$status
 
 lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
 	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv

@@ -13,6 +13,7 @@ from kmodlab.commands.kernels import show_kernels
 from kmodlab.commands.lint_c import lint_c_sources
 from kmodlab.commands.manual import show_manual
 from kmodlab.commands.matrix import run_matrix
+from kmodlab.commands.nightly import run_nightly
 from kmodlab.commands.report import show_report
 from kmodlab.commands.repro import repeat_cell
 from kmodlab.commands.schema import show_schema
@@ -33,6 +34,7 @@ for _command in (
     run_matrix,
     repeat_cell,
     open_shell,
+    run_nightly,
     show_summary,
     show_kernels,
     show_report,

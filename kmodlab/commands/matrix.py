@@ -47,9 +47,9 @@ def prove_and_show(request: Request, reports: Path, time_limit: float) -> None:
     need_packages()
     with only_run() as lock, terminated_is_interrupted():
         stop_all()
-        _look_after_the_key(console)
+        look_after_the_key(console)
         lab = planning.plan(request, reports.absolute())
-        _say_kernels(lab, console)
+        say_kernels(lab, console)
         with Progress(lab.run, console, lab.run.previous()):
             interrupted = prove(lab, lock, time_limit)
     results = lab.run.publish()
@@ -70,7 +70,7 @@ def _way_in(column: Column) -> str:
     return f"{left}: {enter}\n    {end}; its console is {column.console}"
 
 
-def _look_after_the_key(console: Console) -> None:
+def look_after_the_key(console: Console) -> None:
     """Whatever is wrong with the signing key is said before anything else is done, and its end is announced."""
     key = keys.chosen_key()
     signing.prove(key)
@@ -78,7 +78,8 @@ def _look_after_the_key(console: Console) -> None:
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
-def _say_kernels(lab: Lab, console: Console) -> None:
+def say_kernels(lab: Lab, console: Console) -> None:
+    """What runs where, and where its results will be."""
     for column in lab.columns.values():
         console.print(f"{column.kernel:16} {column.release}  {column.remark}".rstrip(), markup=False)
         if lab.order.manner.checks and not column.checks:

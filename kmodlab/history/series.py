@@ -27,7 +27,7 @@ from kmodlab.history.states import Cells, Memory, Seen, State, fold
 FORMAT = 1
 LOCK_SECONDS = 60
 _RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
-_IGNORED = "memory.json\n.lock\n.*.jsonl.*\n"
+_IGNORED = "site\nmemory.json\n.lock\n.*.jsonl.*\n"
 
 
 class Series:

@@ -288,6 +288,12 @@ class Run:
         """Say why no more cells will be recorded in this run."""
         _write(self.folder / "stopped.json", _Stopped(reason=one_line(reason), at=datetime.now(UTC)))
 
+    @property
+    def stopped(self) -> str:
+        """Why no more cells were recorded; empty where it came to its end."""
+        found = _read_if_there(self.folder / "stopped.json", _Stopped)
+        return found.reason if found else ""
+
     def _log(self, kernel: str, name: str, text: str) -> str:
         relative = f"logs/{kernel}/{name}.log"
         path = self.folder / relative

@@ -12,7 +12,7 @@ from kmodlab.ground.files import write_aside
 from kmodlab.guest.shell import Guest
 from kmodlab.judge.classifier import Frame
 from kmodlab.machine.target import Target
-from kmodlab.plan.catalog import Module
+from kmodlab.plan.catalog import Module, with_needs
 from kmodlab.plan.wiring import SIMULATOR_SOURCES, Wiring
 from kmodlab.results import events
 from kmodlab.results.contract import Check, Finding, Stage, Verdict
@@ -177,7 +177,11 @@ class Column(ABC):
     def modules(self) -> list[Module]:
         """The modules planned for the kernel and not skipped there, needs first."""
         planned = {cell.module for cell in self.run.planned.cells if cell.kernel == self.kernel and not cell.skip}
-        return [entry for name, entry in self.order.catalog.items() if name in planned]
+        every = [entry for name, entry in self.order.catalog.items() if name in planned]
+        if not (sooner := planned & set(self.order.first.get(self.kernel, ()))):
+            return every
+        first = with_needs(sorted(sooner), every)
+        return [*first, *(entry for entry in every if entry not in first)]
 
     def buildable(self) -> list[Module]:
         """Those of them that can be built at all; what is known against the others is recorded."""

@@ -43,7 +43,8 @@ class Lab:
         """Those of all kernels that are there, by id. The slowest is the first to begin: at the end of the run others would not
         be there to use the processors that it leaves.
         """
-        kernels = sorted(self.order.kernels, key=lambda kernel: -self.order.kernels[kernel].kernel.vm_patience)
+        known, first = self.order.kernels, self.order.first
+        kernels = sorted(known, key=lambda kernel: (not first.get(kernel), -known[kernel].kernel.vm_patience))
         return {
             **{kernel: self._column(kernel) for kernel in kernels},
             **{board: BoardColumn(self.run, self.order, board) for board in self.order.boards},

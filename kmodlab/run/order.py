@@ -57,6 +57,8 @@ class Order(BaseModel):
     """The modules in the words that named them, with absolute paths: what a cell is repeated with. Earlier orders do not say."""
     boards_from: Path | None = None
     """The inventory of the boards."""
+    first: dict[str, list[str]] = {}
+    """By kernel, the modules that are to be proved before the others: if time ends, it ends on what nobody doubts."""
 
     @cached_property
     def sources(self) -> dict[str, SourceModule]:

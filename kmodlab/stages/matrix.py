@@ -19,23 +19,32 @@ from kmodlab.run.column import KEPT
 from kmodlab.run.lab import Lab
 from kmodlab.run.playbook import play
 
+POLL = 1.0
+"""Seconds between two looks at a lock that another run holds."""
 TIME_LIMIT = 24.0
 """Hours that a run may take, where nobody says more or less."""
 
 
 @contextmanager
-def only_run(*, beside: bool = False) -> Iterator[int]:
-    """The lock of this user's cache, and its open file: as long as that is open anywhere, no other run begins. LabError.
+def only_run(*, beside: bool = False, wait: float = 0) -> Iterator[int]:
+    """The lock of this user's cache, and its open file: as long as that is open anywhere, no other run begins.
 
-    `beside`: others that say so, too, may be at work: shells, which end no machine but their own.
+    `beside`: others that say so, too, may be at work: shells, which end no machine but their own. LabError where another is at
+    work still after `wait` seconds.
     """
+    until = time.monotonic() + wait
     with (cache_dir() / "run.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if beside else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise LabError(
-                "another run or shell of kmodlab is at work for this user", hint="end it, or give it another XDG_CACHE_HOME"
-            ) from problem
+        while True:
+            try:
+                fcntl.flock(lock, (fcntl.LOCK_SH if beside else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as problem:
+                if time.monotonic() >= until:
+                    raise LabError(
+                        "another run or shell of kmodlab is at work for this user",
+                        hint="end it, or give it another XDG_CACHE_HOME",
+                    ) from problem
+                time.sleep(min(POLL, max(0.0, until - time.monotonic())))  # flock has no limit of its own
         yield lock.fileno()
 
 
@@ -62,7 +71,7 @@ def prove(lab: Lab, lock: int, hours: float = TIME_LIMIT) -> bool:
         lab.run.stop("interrupted")
         return True
     except subprocess.TimeoutExpired:
-        lab.run.stop(f"its time limit of {hours:g} h was reached")
+        lab.run.stop(f"no time: the limit of {hours:g} h was reached")
     finally:
         uninterrupted(lab.leave)
         uninterrupted(partial(stop_all, spare={column.machine for column in lab.columns.values() if column.kept}))

@@ -20,6 +20,7 @@ from kmodlab.ground.cache import REPOSITORY, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
 from kmodlab.ground.sandbox import Limits
+from kmodlab.history.row import DIGITS
 from kmodlab.machine import uml
 from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
@@ -132,22 +133,27 @@ def plan(request: Request, reports: Path) -> Lab:
     """
     intent, manner = intend(request, build=True), request.manner
     found = intent.found
+    infos = [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted]
+    settled = _settled(request, intent, infos)
+    cells = _still_owed(intent, settled) if request.changed else intent.cells
+    owing = {cell.kernel for cell in cells}
     run = Run.create(reports)
     order = Order(
         tree=intent.tree,
         modules=list(intent.sources.values()),
         only=intent.only,
-        kernels={key: each for key, each in found.items() if isinstance(each, Resolved)},
-        boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard)},
+        kernels={key: each for key, each in found.items() if isinstance(each, Resolved) and key in owing},
+        boards={key: each for key, each in found.items() if isinstance(each, ResolvedBoard) and key in owing},
         manner=manner,
         asked=absolute(request.modules),
         boards_from=request.boards.absolute(),
+        first=_first(cells, settled) if request.settled else {},
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     run.plan(
         [host.row for host in intent.hosts],
-        [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted],
-        intent.cells,
+        infos,
+        cells,
         mode=Mode(**{name: getattr(manner, name) for name in Mode.model_fields if name != "only"}, only=intent.only),
         revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
     )
@@ -155,6 +161,33 @@ def plan(request: Request, reports: Path) -> Lab:
         if isinstance(problem, LabError):
             run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def _settled(request: Request, intent: Intent, infos: list[ModuleInfo]) -> set[tuple[str, str]]:
+    """The cells that passed before with the same module on the same kernel."""
+    releases = {host.row.id: host.row.release for host in intent.hosts}
+    digests = {info.name: info.sha256[:DIGITS] for info in infos}
+    known = {(cell.kernel, releases[cell.kernel], cell.module, digests[cell.module]) for cell in intent.cells} & request.settled
+    return {(kernel, module) for kernel, release, module, digest in known if release and digest}
+
+
+def _still_owed(intent: Intent, settled: set[tuple[str, str]]) -> list[Planned]:
+    """The cells without those that are settled, but with all that the others need; what is skipped needs no time."""
+    owed: list[Planned] = []
+    for kernel in dict.fromkeys(cell.kernel for cell in intent.cells):
+        mine = [cell for cell in intent.cells if cell.kernel == kernel]
+        names = [cell.module for cell in mine if not cell.skip and (kernel, cell.module) not in settled]
+        kept = {entry.name for entry in with_needs(names, intent.wanted)} if names else set()
+        owed += [cell for cell in mine if cell.module in kept]
+    return owed
+
+
+def _first(cells: list[Planned], settled: set[tuple[str, str]]) -> dict[str, list[str]]:
+    first: dict[str, list[str]] = {}
+    for cell in cells:
+        if (cell.kernel, cell.module) not in settled:
+            first.setdefault(cell.kernel, []).append(cell.module)
+    return first
 
 
 def _with_packages(modules: str | Path, found: Iterable[object]) -> str:

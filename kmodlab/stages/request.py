@@ -26,3 +26,7 @@ class Request:
     boards: Path = INVENTORY
     """The inventory of boards."""
     manner: Manner = field(default_factory=Manner)
+    settled: frozenset[tuple[str, str, str, str]] = frozenset()
+    """Cells that passed before, by kernel, its release, module and the begin of its digest: all others go first."""
+    changed: bool = False
+    """Leave out what is settled."""

@@ -92,8 +92,9 @@ def _large(n: int, nights: int, chance: random.Random) -> list[Row]:
 
 
 def large_site(folder: Path, nights: int) -> Path:
-    """The page of fifteen kernels and a hundred modules: one cell broke tonight, one a month ago, a module is flaky everywhere."""
-    series, chance, rows = Series(folder), random.Random(1), []  # noqa: S311 - the same each time
+    """The page of fifteen kernels and a hundred modules: one cell broke tonight, one a month ago, one module is flaky."""
+    series, chance = Series(folder), random.Random(1)  # noqa: S311 - the same each time
+    rows: list[Row] = []
     for n in range(nights):
         rows = _large(n, nights, chance)
         series.append(night(n, rows, troubles=["the archive was not reached"] if n == nights - 1 else []), rows)

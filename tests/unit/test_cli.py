@@ -225,6 +225,6 @@ def test_a_kernel_that_cannot_be_asked_to_check_itself_says_so(tmp_path: Path, c
     lab = standin.planned(tmp_path, ("one",))
     for checks in (False, True):
         manner = lab.order.manner.model_copy(update={"checks": checks})
-        matrix._say_kernels(replace(lab, order=lab.order.model_copy(update={"manner": manner})), Console(width=200))
+        matrix.say_kernels(replace(lab, order=lab.order.model_copy(update={"manner": manner})), Console(width=200))
         said = [line for line in capsys.readouterr().out.splitlines() if "CHECKS" in line]
         assert len(said) == checks and all(line.startswith("board ") for line in said)
