@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from kmodlab.ground.cache import cache_dir, digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import no_space, remove_tree, scratch
+from kmodlab.plan.catalog import FILE as CATALOG
 
 MOST_FILES = 50_000
 MOST_BYTES = 1 << 30
@@ -118,8 +119,8 @@ def _kept(folder: Path, store: Path) -> Path:
 def _tests_apart(folder: Path, store: Path) -> Path | None:
     """Copy a folder's own tests to a place of their own, and take their Python files away. None where it has none."""
     tests = folder / TESTS
-    if tests.is_symlink() or not any(tests.rglob("test_*.py")):
-        return None
+    if not (folder / CATALOG).is_file() or tests.is_symlink() or not any(tests.rglob("test_*.py")):
+        return None  # who has no catalog has never heard of us: those are tests of something else
     aside = Path(tempfile.mkdtemp(suffix=".part", dir=store))
     try:
         shutil.copytree(tests, aside / TESTS, symlinks=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import IO, Literal, Protocol, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -85,10 +85,24 @@ def number(text: str) -> int:
     return int(found[1])
 
 
+class Process(Protocol):
+    """As much of a process of ours that talks to the target as is used here: subprocess.Popen, as a rule."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class Session:
     """A shell command that runs on the target while the test does other things."""
 
-    def __init__(self, process: subprocess.Popen[str], script: str, patience: float = 1.0) -> None:
+    def __init__(self, process: Process, script: str, patience: float = 1.0) -> None:
         self._process = process
         self._patience = patience
         self._script = script
@@ -98,8 +112,8 @@ class Session:
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in iter(lambda: self._process.stdout.readline(1 << 16), ""):  # type: ignore[union-attr]
-            self._lines.put(line.rstrip("\r\n"))
+        for line in iter(lambda: self._process.stdout.readline(1 << 16), b""):  # type: ignore[union-attr]
+            self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
         self._lines.put(None)
 
     def expect(self, pattern: str, timeout: float = 10) -> str:
@@ -119,7 +133,7 @@ class Session:
     def send(self, text: str) -> None:
         """Write to its standard input."""
         assert self._process.stdin
-        self._process.stdin.write(text)
+        self._process.stdin.write(text.encode())
         self._process.stdin.flush()
 
     def close(self) -> None:
@@ -147,9 +161,9 @@ class Shell:
     What comes back is a stranger's: the machine's kernel may be broken, or wicked. What is not an answer costs the connection.
     """
 
-    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]]) -> None:
+    def __init__(self, connect: Callable[[str], Process]) -> None:
         self._connect = connect
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._answers: Queue[bytes] = Queue()
         self._ids = itertools.count(1)
         self._told: dict[str, str] = {}
@@ -207,7 +221,7 @@ class Shell:
             raise
         return told
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Process:
         """The remote process, which is started where there is none; nothing waits for it."""
         if self._process is None:
             self._told = {}
@@ -217,7 +231,7 @@ class Shell:
         return self._process
 
     @staticmethod
-    def _read(process: subprocess.Popen[bytes], answers: Queue[bytes]) -> None:
+    def _read(process: Process, answers: Queue[bytes]) -> None:
         assert process.stdout
         try:
             for line in iter(lambda: process.stdout.readline(LONGEST), b""):  # type: ignore[union-attr]
@@ -237,16 +251,16 @@ class Shell:
 class GuestLog:
     """The target's kernel log, followed from now on. Nothing in it is ever cleared, and nothing is missed."""
 
-    def __init__(self, connect: Callable[[str], subprocess.Popen[bytes]], patience: float = 1.0) -> None:
+    def __init__(self, connect: Callable[[str], Process], patience: float = 1.0) -> None:
         self._connect = connect
         self._patience = patience
         self._marks = itertools.count(time.monotonic_ns())
         self._kernel_log = KernelLog()
         self.latest = -1
         """The newest mark."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Process:
         """The remote shell that streams the log and writes our marks into it, started (again) where there is none."""
         if self._process is None or self._kernel_log.ended:
             self.close()
@@ -325,12 +339,12 @@ class Guest:
     _release: str = ""
 
     def __post_init__(self) -> None:
-        def connect(script: str) -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                self.command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+        self.log, self._shell = GuestLog(self.channel, self.patience), Shell(self.channel)
 
-        self.log, self._shell = GuestLog(connect, self.patience), Shell(connect)
+    def channel(self, script: str, *, errors: bool = False) -> Process:
+        """Start a POSIX shell script there as root, over a channel of its own; its errors come with its output, or not at all."""
+        stderr = subprocess.STDOUT if errors else subprocess.DEVNULL
+        return subprocess.Popen(self.command(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
 
     def __enter__(self) -> Guest:
         return self
@@ -397,15 +411,7 @@ class Guest:
 
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""
-        process = subprocess.Popen(
-            self.command(script),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        return Session(process, script, self.patience)
+        return Session(self.channel(script, errors=True), script, self.patience)
 
     @property
     def release(self) -> str:

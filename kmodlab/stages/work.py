@@ -57,7 +57,7 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
         f"--timeout={TEST_LIMIT * target.patience:g}",
         *(f"--rootdir={REPOSITORY}", f"--kmodlab-run={column.run.folder}", f"--kmodlab-kernel={column.kernel}"),
         *([f"--kmodlab-only={only}", f"--kmodlab-afterwards={afterwards:g}"] if only else []),
-        *(f"--hosts=ssh://{target.name}", f"--ssh-config={target.ssh_config}", *(["--sudo"] if target.become else [])),
+        f"--hosts=kmodlab://{target.name}",
         *map(str, tests),
     ]
     # What a person sets for a pytest of their own would leave out tests here.
@@ -80,9 +80,11 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
 
 
 def _own_tests(column: Column) -> list[Path]:
-    """The tests of the project itself. They are its code, so that only kmodlab's own project is trusted to run them here."""
+    """The tests of the project itself: they are its code, and run in the sandbox, but for those that kmodlab brings."""
     tree = column.order.tree
-    return list(tree.tests.values()) if tree.origin == EXAMPLES else []
+    if tree.origin == EXAMPLES:
+        return list(tree.tests.values())
+    return [REPOSITORY / "tests/own"] if tree.tests else []
 
 
 STAGES: dict[str, tuple[Stage, Callable[[Column], bool]]] = {

@@ -6,9 +6,10 @@ before and after each test, brings it back when a module has broken it, and reco
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -20,9 +21,11 @@ from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial, words
 from kmodlab.verify.afterwards import Afterwards, closing
+from kmodlab.verify.backend import carry, plain
 from kmodlab.verify.failing import FailingAllocations
 from kmodlab.verify.life_cycle import LifeCycle
 from kmodlab.verify.module import ModuleUnderTest, StageError
+from kmodlab.verify.own import OwnTest, projects
 from kmodlab.verify.stress import Stress
 from kmodlab.verify.worker import Cell, Worker, aftermath, look
 
@@ -46,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not run or not kernel:
         raise pytest.UsageError("kmodlab.verify.plugin needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
     try:
-        config.stash[WORKER] = Worker(Lab.open(run).column(kernel))
+        worker = config.stash[WORKER] = Worker(Lab.open(run).column(kernel))
+        carry(worker.guest)
     except LabError as problem:
         raise pytest.UsageError(str(problem)) from problem
 
@@ -54,9 +58,17 @@ def pytest_configure(config: pytest.Config) -> None:
 WORKER = pytest.StashKey[Worker]()
 LOADING = {"cell", "stress", "failing", "afterwards"}
 """The fixtures of tests that every module gets, which are not about its behaviour."""
+RunOwn: TypeAlias = Callable[[], None]
+"""Runs one of a project's own tests."""
+OWN = pytest.StashKey[list[OwnTest]]()
+"""The tests of all projects, where the worker is asked for them."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "run_own" in metafunc.fixturenames:
+        own = _own_tests(metafunc.config)
+        marks = [pytest.param(test, id=test.name, marks=pytest.mark.module(test.module)) for test in own]
+        metafunc.parametrize("run_own", marks, indirect=True)
     for fixture in LOADING & set(metafunc.fixturenames):
         names = metafunc.config.stash[WORKER].entries
         metafunc.parametrize(
@@ -73,6 +85,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     kept.sort(key=lambda item: (order[_name(item)], not _uses(item, "cell"), _uses(item, "afterwards")))
     items[:] = kept
+
+
+def _own_tests(config: pytest.Config) -> list[OwnTest]:
+    worker = config.stash[WORKER]
+    if OWN not in config.stash:
+        worker.projects = projects(worker.column)
+        config.stash[OWN] = [test for project in worker.projects for test in project.collect()]
+        for project in worker.projects:
+            project.connect(worker.guest)
+    return config.stash[OWN]
+
+
+def _title(item: pytest.Item) -> str:
+    """A test's name, as people read it."""
+    own = item.callspec.params.get("run_own") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    return plain(own.name.rpartition("::")[2] if isinstance(own, OwnTest) else item.name)
 
 
 def _uses(item: pytest.Item, fixture: str) -> bool:
@@ -113,7 +141,7 @@ def _note(cell: Cell, item: pytest.Item, report: pytest.TestReport, call: pytest
     verdict = Verdict.SKIP if report.skipped else Verdict.PASS if report.passed else Verdict.FAIL
     reason = str(call.excinfo.value) if report.skipped and call.excinfo else ""
     if verdict is not Verdict.FAIL:  # a failure is told in words below
-        cell.checks.setdefault(Stage.BEHAVIOUR, []).append(Check(name=item.name, verdict=verdict, reason=reason))
+        cell.checks.setdefault(Stage.BEHAVIOUR, []).append(Check(name=_title(item), verdict=verdict, reason=reason))
 
 
 def _judge(cell: Cell, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -123,10 +151,10 @@ def _judge(cell: Cell, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseExce
     elif isinstance(problem, LabError):
         cell.fail(Stage.LOAD, str(problem).partition("\n")[0], Verdict.ERROR)
     else:
-        reason = words.failure(item.name, excinfo)
+        reason = str(problem).partition("\n")[0] if isinstance(problem, OwnFailure) else words.failure(_title(item), excinfo)
         cell.fail(stage, reason)
         if stage is Stage.BEHAVIOUR:
-            cell.checks.setdefault(stage, []).append(Check(name=item.name, verdict=Verdict.FAIL, reason=reason))
+            cell.checks.setdefault(stage, []).append(Check(name=_title(item), verdict=Verdict.FAIL, reason=reason))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -149,7 +177,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             retrial.note(worker.column.run, worker.column.kernel, worker.doubts)
         if not worker.column.order.manner.quick:
             worker.describe_gpio()
+        for project in worker.projects:
+            project.close()
         worker.guest.close()
+
+
+class OwnFailure(Exception):  # noqa: N818 - a test's, not an error of ours
+    """One of a project's own tests has failed: why in a line, and then all that its pytest said."""
 
 
 @pytest.fixture
@@ -171,6 +205,7 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
     if cell.failed and cell.failed[0] is not Stage.BEHAVIOUR:
         pytest.skip(f"{cell.module.name} failed at {cell.failed[0]}: {cell.failed[2]}")
     watch = worker.watch = look(worker, cell)
+    carry(worker.guest)
     yield
     problems = aftermath(worker, cell, watch)
     if problems:
@@ -182,6 +217,28 @@ def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
 def module(worker: Worker, request: pytest.FixtureRequest) -> ModuleUnderTest:
     """The module under test, not loaded."""
     return worker.begin(_name(request.node)).module
+
+
+@pytest.fixture
+def run_own(worker: Worker, module: ModuleUnderTest, request: pytest.FixtureRequest) -> RunOwn:
+    """One of a project's own tests, parametrised over all of them."""
+    test: OwnTest = request.param
+
+    def chip() -> Chip:
+        if worker.wiring is None:
+            raise LabError(f"{worker.column.kernel} has no GPIO lines")
+        return open_chip(worker.wiring, worker.guest, worker.target.emulated)
+
+    def run() -> None:
+        if test.broken:
+            raise OwnFailure(test.broken)
+        said = test.project.run(test, module, chip if worker.wiring else None)
+        if said.kind == "skipped":
+            pytest.skip(said.text.removeprefix("Skipped: "))
+        if said.kind == "failed":
+            raise OwnFailure(said.text)
+
+    return run
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from kmodlab.results.contract import LOG_CLEAN, NO_TEST, Check, Stage, Verdict
 from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
 from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs, what_is_left
+from kmodlab.verify.own import Project
 from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
 
 STAGES = (Stage.LOAD, Stage.BEHAVIOUR, Stage.UNLOAD, Stage.LOG)
@@ -123,6 +124,8 @@ class Worker:
         self.guest = self.target.guest()
         self.guest.checks = column.checks
         self.guest.connect()
+        self.projects: list[Project] = []
+        """Whose own tests run, each connected to the target."""
         self.wiring = column.wiring
         self.key_known = column.key_known
         self.entries = {entry.name: entry for entry in column.alive(Stage.LOAD)}
@@ -404,6 +407,8 @@ class Worker:
         except (LabError, GuestLostError) as problem:
             self.lost = str(problem)  # without its modules it is of no use to any cell
             raise LabError(self.lost) from problem
+        for project in self.projects:
+            project.connect(self.guest)
         self._forget_leaks()
         if self.cell:
             self.cell.module.guest = self.guest

@@ -10,7 +10,10 @@ import pytest
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.packages import ALWAYS, SOMETIMES
 
-BROUGHT = ("examples", "inventories", "meta", "playbooks", "plugins", "roles", "tests/retrial", "tests/stress", "tests/verify")
+BROUGHT = (
+    *("examples", "inventories", "meta", "playbooks", "plugins", "roles"),
+    *("tests/own", "tests/retrial", "tests/stress", "tests/verify"),
+)
 SHARED = ("LICENSE", "ansible.cfg", "galaxy.yml")
 
 

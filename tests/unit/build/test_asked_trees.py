@@ -74,11 +74,13 @@ def test_a_projects_own_tests_are_no_part_of_what_is_built(tmp_path: Path) -> No
         (tmp_path / name / "tests/more").mkdir(parents=True)
         (tmp_path / name / "Makefile").write_text(f"obj-m := {name}.o\n")
         (tmp_path / name / "tests/data.h").write_text("")
+        (tmp_path / name / "catalog.yml").write_text("schema: 1\n")
         (tmp_path / name / "tests/more/test_it.py").write_text(name)
     before = copied(tmp_path / "a")
     assert (before.tests[""] / "more/test_it.py").read_text() == "a" and (before.tests[""] / "data.h").is_file()
     assert sorted(str(path.relative_to(before.folder)) for path in before.folder.rglob("*")) == [
         "Makefile",
+        "catalog.yml",
         "tests",
         "tests/data.h",
     ]
@@ -89,10 +91,10 @@ def test_a_projects_own_tests_are_no_part_of_what_is_built(tmp_path: Path) -> No
     assert {name: (place / "more/test_it.py").read_text() for name, place in both.tests.items()} == {"a": "changed", "b": "b"}
 
 
-def test_a_folder_tests_without_tests_of_pytests_is_a_tree_as_any_other(tmp_path: Path) -> None:
+def test_a_folder_tests_that_is_not_beside_a_catalog_is_a_part_of_the_tree(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/Makefile").write_text("obj-m := one.o\n")
-    (tmp_path / "tests/gen.py").write_text("")
+    (tmp_path / "tests/test_of_its_library.py").write_text("")
     tree = copied(tmp_path)
-    assert not tree.tests and (tree.folder / "tests/gen.py").is_file()
+    assert not tree.tests and (tree.folder / "tests/test_of_its_library.py").is_file(), "no catalog: not for us"
     assert [module.name for module in discover(tree)] == ["one"]
