@@ -4,17 +4,28 @@
  *
  *	cat /dev/chardev
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/atomic.h>
 #include <linux/device.h>
+#include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/printk.h>
+#include <linux/types.h>
 #include <linux/version.h>
 
 #define DEVICE_NAME "chardev"
 
 /* One opener at a time: the state of the device. */
-enum { CDEV_NOT_USED, CDEV_EXCLUSIVE_OPEN };
+enum {
+	CDEV_NOT_USED,
+	CDEV_EXCLUSIVE_OPEN,
+};
+
 static atomic_t already_open = ATOMIC_INIT(CDEV_NOT_USED);
 
 /* What the present opener reads. Only open changes it, and only one open succeeds. */
@@ -42,7 +53,12 @@ static int device_open(struct inode *inode, struct file *file)
 
 static int device_release(struct inode *inode, struct file *file)
 {
-	atomic_set(&already_open, CDEV_NOT_USED);
+	/*
+	 * Release order: whoever finds CDEV_NOT_USED also finds all that was
+	 * written before, the count and the message. The cmpxchg in open is the
+	 * other half of the pair. atomic_set() promises nothing of the kind.
+	 */
+	atomic_set_release(&already_open, CDEV_NOT_USED);
 	return 0;
 }
 
@@ -65,7 +81,7 @@ static loff_t device_llseek(struct file *file, loff_t offset, int whence)
 static ssize_t device_write(struct file *file, const char __user *buffer, size_t length,
 			    loff_t *offset)
 {
-	pr_info_ratelimited("chardev: sorry, writing is not supported\n");
+	pr_info_ratelimited("sorry, writing is not supported\n");
 	return -EINVAL;
 }
 
@@ -85,15 +101,6 @@ static const struct file_operations chardev_fops = {
 static int __init chardev_init(void)
 {
 	struct device *device;
-	int err;
-
-	/* 0: any major number that is free. /proc/devices shows it. */
-	major = register_chrdev(0, DEVICE_NAME, &chardev_fops);
-	if (major < 0) {
-		pr_err("chardev: cannot register a major number: %d\n", major);
-		return major;
-	}
-	pr_info("chardev: I was assigned major number %d\n", major);
 
 	/* Since 6.4 a class does not need to know its module. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
@@ -101,34 +108,38 @@ static int __init chardev_init(void)
 #else
 	cls = class_create(THIS_MODULE, DEVICE_NAME);
 #endif
-	if (IS_ERR(cls)) {
-		err = PTR_ERR(cls);
-		goto unregister;
-	}
+	if (IS_ERR(cls))
+		return PTR_ERR(cls);
 
-	/* Makes /dev/chardev, which once took a mknod by hand. */
+	/*
+	 * 0: any major number that is free. /proc/devices shows it. From here on
+	 * the device can be opened. So this comes last of what can fail: a
+	 * module whose init function fails is freed, openers or not.
+	 */
+	major = register_chrdev(0, DEVICE_NAME, &chardev_fops);
+	if (major < 0) {
+		pr_err("cannot register a major number: %d\n", major);
+		class_destroy(cls);
+		return major;
+	}
+	pr_info("I was assigned major number %d\n", major);
+
+	/* Makes /dev/chardev. Without it the device works, but takes a mknod by hand. */
 	device = device_create(cls, NULL, MKDEV(major, 0), NULL, DEVICE_NAME);
-	if (IS_ERR(device)) {
-		err = PTR_ERR(device);
-		goto destroy_class;
-	}
-	pr_info("chardev: device created on /dev/%s\n", DEVICE_NAME);
+	if (IS_ERR(device))
+		pr_warn("cannot create /dev/%s: %pe\n", DEVICE_NAME, device);
+	else
+		pr_info("device created on /dev/%s\n", DEVICE_NAME);
 	return 0;
-
-	/* Undo what was done, in the opposite order. */
-destroy_class:
-	class_destroy(cls);
-unregister:
-	unregister_chrdev(major, DEVICE_NAME);
-	return err;
 }
 
 static void __exit chardev_exit(void)
 {
+	/* Undo what was done, in the opposite order. */
 	device_destroy(cls, MKDEV(major, 0));
-	class_destroy(cls);
 	unregister_chrdev(major, DEVICE_NAME);
-	pr_info("chardev: device removed\n");
+	class_destroy(cls);
+	pr_info("device removed\n");
 }
 
 module_init(chardev_init);

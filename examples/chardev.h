@@ -13,6 +13,11 @@
 /*
  * The commands are numbered with the device's major number, so that is fixed.
  * Others may be free to change; a command, once it is in a program, is not.
+ *
+ * Do not number new commands like the first two. The size of the data is part
+ * of the number, and a "char *" is four bytes in a 32-bit program and eight in
+ * a 64-bit kernel: such a program's commands are unknown to that kernel. They
+ * are here as the book has them. A structure of a fixed size is what to name.
  */
 #define MAJOR_NUM 100
 

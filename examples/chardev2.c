@@ -5,17 +5,29 @@
  * It can be read and written, or asked by ioctl; other/userspace_ioctl.c does
  * that. The commands are in chardev.h.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/atomic.h>
 #include <linux/device.h>
+#include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/types.h>
 #include <linux/uaccess.h>
 
 #include "chardev.h"
 
 /* One opener at a time, as in chardev.c. */
-enum { CDEV_NOT_USED, CDEV_EXCLUSIVE_OPEN };
+enum {
+	CDEV_NOT_USED,
+	CDEV_EXCLUSIVE_OPEN,
+};
+
 static atomic_t already_open = ATOMIC_INIT(CDEV_NOT_USED);
 
 /*
@@ -35,19 +47,33 @@ static int device_open(struct inode *inode, struct file *file)
 
 static int device_release(struct inode *inode, struct file *file)
 {
-	atomic_set(&already_open, CDEV_NOT_USED);
+	atomic_set_release(&already_open, CDEV_NOT_USED); /* see chardev.c */
 	return 0;
+}
+
+/*
+ * The message, with its NUL, into @text of MSG_SIZE bytes; returns its length.
+ * A copy to user space may take as long as the user likes (the memory may be a
+ * file's, or be served by another program), so none is made with the lock held:
+ * it is free within moments, and waiting for it need not be interruptible.
+ */
+static size_t get_message(char *text)
+{
+	size_t len;
+
+	mutex_lock(&message_lock);
+	len = message_len;
+	memcpy(text, message, len + 1);
+	mutex_unlock(&message_lock);
+	return len;
 }
 
 static ssize_t device_read(struct file *file, char __user *buffer, size_t length, loff_t *offset)
 {
-	ssize_t ret;
+	char text[MSG_SIZE];
+	size_t len = get_message(text);
 
-	if (mutex_lock_interruptible(&message_lock))
-		return -ERESTARTSYS;
-	ret = simple_read_from_buffer(buffer, length, offset, message, message_len);
-	mutex_unlock(&message_lock);
-	return ret;
+	return simple_read_from_buffer(buffer, length, offset, text, len);
 }
 
 /* A message is replaced as a whole, and only if all of the new one is there. */
@@ -56,7 +82,7 @@ static void set_message(const char *text, size_t len)
 	mutex_lock(&message_lock);
 	memcpy(message, text, len);
 	message[len] = '\0';
-	message_len = len;
+	WRITE_ONCE(message_len, len); /* device_llseek() reads it without the lock */
 	mutex_unlock(&message_lock);
 }
 
@@ -89,24 +115,19 @@ static long ioctl_set_msg(const char __user *user)
 /* As many bytes as the message has, and not one that lies behind it. */
 static long ioctl_get_msg(char __user *user)
 {
-	long ret;
+	char text[MSG_SIZE];
+	size_t len = get_message(text);
 
-	mutex_lock(&message_lock);
-	ret = copy_to_user(user, message, message_len + 1) ? -EFAULT : 0;
-	mutex_unlock(&message_lock);
-	return ret;
+	return copy_to_user(user, text, len + 1) ? -EFAULT : 0;
 }
 
 /* The index comes from a program: without the check this would read any byte of the kernel. */
 static long ioctl_get_nth_byte(unsigned long index)
 {
-	long ret = -EINVAL;
+	char text[MSG_SIZE];
+	size_t len = get_message(text);
 
-	mutex_lock(&message_lock);
-	if (index <= message_len)
-		ret = (unsigned char)message[index];
-	mutex_unlock(&message_lock);
-	return ret;
+	return index <= len ? (unsigned char)text[index] : -EINVAL;
 }
 
 static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -147,38 +168,41 @@ static int __init chardev2_init(void)
 	struct device *device;
 	int err;
 
-	/* The commands are made from the major number, so ask for this one. */
-	err = register_chrdev(MAJOR_NUM, DEVICE_FILE_NAME, &chardev2_fops);
-	if (err) {
-		pr_err("chardev2: cannot register major number %d: %d\n", MAJOR_NUM, err);
-		return err;
-	}
-
 	err = class_register(&chardev2_class);
 	if (err)
-		goto unregister_chrdev;
+		return err;
 
 	device = device_create(&chardev2_class, NULL, MKDEV(MAJOR_NUM, 0), NULL, DEVICE_FILE_NAME);
 	if (IS_ERR(device)) {
 		err = PTR_ERR(device);
 		goto unregister_class;
 	}
-	pr_info("chardev2: device created on %s\n", DEVICE_PATH);
+
+	/*
+	 * The commands are made from the major number, so ask for this one. From
+	 * here on the device can be opened, so this is the last that can fail.
+	 */
+	err = register_chrdev(MAJOR_NUM, DEVICE_FILE_NAME, &chardev2_fops);
+	if (err) {
+		pr_err("cannot register major number %d: %d\n", MAJOR_NUM, err);
+		goto destroy_device;
+	}
+	pr_info("device created on %s\n", DEVICE_PATH);
 	return 0;
 
+destroy_device:
+	device_destroy(&chardev2_class, MKDEV(MAJOR_NUM, 0));
 unregister_class:
 	class_unregister(&chardev2_class);
-unregister_chrdev:
-	unregister_chrdev(MAJOR_NUM, DEVICE_FILE_NAME);
 	return err;
 }
 
 static void __exit chardev2_exit(void)
 {
+	unregister_chrdev(MAJOR_NUM, DEVICE_FILE_NAME);
 	device_destroy(&chardev2_class, MKDEV(MAJOR_NUM, 0));
 	class_unregister(&chardev2_class);
-	unregister_chrdev(MAJOR_NUM, DEVICE_FILE_NAME);
-	pr_info("chardev2: device removed\n");
+	pr_info("device removed\n");
 }
 
 module_init(chardev2_init);

@@ -5,15 +5,24 @@
  * The crank has to be turned before the flywheel can spin. The flywheel's
  * thread is started first, and yet waits.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
 #include <linux/version.h>
 
 static unsigned int crank_ms = 100;
 module_param(crank_ms, uint, 0444);
 MODULE_PARM_DESC(crank_ms, "how long it takes to turn the crank, in milliseconds");
+
+#define CRANK_MS_MAX 60000 /* rmmod waits for the crank, and cannot be interrupted */
 
 static struct {
 	struct completion crank;
@@ -37,7 +46,7 @@ static void __noreturn end_thread(struct completion *done)
 static int crank_thread(void *unused)
 {
 	msleep(crank_ms);
-	pr_info("completions: turn the crank\n");
+	pr_info("turn the crank\n");
 	/* Wakes one waiter, or lets one through that has yet to come. */
 	end_thread(&machine.crank);
 }
@@ -49,13 +58,18 @@ static int flywheel_thread(void *unused)
 	 * limit, and variants that a signal can end.
 	 */
 	wait_for_completion(&machine.crank);
-	pr_info("completions: the flywheel spins up\n");
+	pr_info("the flywheel spins up\n");
 	end_thread(&machine.flywheel);
 }
 
 static int __init completions_init(void)
 {
 	struct task_struct *crank, *flywheel;
+
+	if (crank_ms > CRANK_MS_MAX) {
+		pr_err("crank_ms is %d at most\n", CRANK_MS_MAX);
+		return -EINVAL;
+	}
 
 	init_completion(&machine.crank);
 	init_completion(&machine.flywheel);
@@ -70,7 +84,7 @@ static int __init completions_init(void)
 		return PTR_ERR(crank);
 	}
 
-	pr_info("completions: the machine starts\n");
+	pr_info("the machine starts\n");
 	wake_up_process(flywheel);
 	wake_up_process(crank);
 	return 0;
@@ -80,7 +94,7 @@ static void __exit completions_exit(void)
 {
 	/* The flywheel waited for the crank, so when it is done, both are. */
 	wait_for_completion(&machine.flywheel);
-	pr_info("completions: the machine is off\n");
+	pr_info("the machine is off\n");
 }
 
 module_init(completions_init);

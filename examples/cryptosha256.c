@@ -4,8 +4,16 @@
  *
  * Compare the result with: printf %s 'This is a test' | sha256sum
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <crypto/hash.h>
+#include <linux/err.h>
+#include <linux/init.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/types.h>
 
 static char *text = "This is a test";
 module_param(text, charp, 0444);
@@ -18,12 +26,15 @@ static int __init cryptosha256_init(void)
 	int err;
 
 	/*
+	 * Who always wants SHA-256 takes sha256() of the kernel's library
+	 * (crypto/sha2.h). This API is for a choice of algorithms, by name.
+	 *
 	 * A transformation is looked up by name. The kernel picks the fastest
 	 * implementation that it has, and loads a module for it if it must.
 	 */
 	sha256 = crypto_alloc_shash("sha256", 0, 0);
 	if (IS_ERR(sha256)) {
-		pr_err("cryptosha256: this kernel has no sha256: %pe\n", sha256);
+		pr_err("this kernel has no sha256: %pe\n", sha256);
 		return PTR_ERR(sha256);
 	}
 

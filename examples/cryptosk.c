@@ -8,12 +8,21 @@
  *	printf %s 'Testing encryption' |
  *	openssl enc -aes-256-cbc -K <the password as hex, zeros to 64 digits> -iv <iv> | xxd -p
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <crypto/aes.h>
 #include <crypto/skcipher.h>
+#include <linux/err.h>
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
 #include <linux/random.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/types.h>
 
 static char *text = "Testing encryption";
 module_param(text, charp, 0444);
@@ -74,7 +83,7 @@ static int set_key(struct crypto_skcipher *aes)
 	int err;
 
 	if (strlen(password) > sizeof(key)) {
-		pr_err("cryptosk: the password is longer than %zu characters\n", sizeof(key));
+		pr_err("the password is longer than %zu characters\n", sizeof(key));
 		return -EINVAL;
 	}
 	memcpy(key, password, strlen(password));
@@ -86,7 +95,10 @@ static int set_key(struct crypto_skcipher *aes)
 static int encrypt_and_decrypt(struct crypto_skcipher *aes)
 {
 	unsigned int text_len = strlen(text);
-	/* CBC takes whole blocks. PKCS #7: N bytes are missing, so add N bytes of value N, at least one. */
+	/*
+	 * CBC takes whole blocks. PKCS #7: N bytes are missing, so add N bytes
+	 * of value N, at least one.
+	 */
 	unsigned int pad = AES_BLOCK_SIZE - text_len % AES_BLOCK_SIZE;
 	unsigned int len = text_len + pad;
 	u8 iv[AES_BLOCK_SIZE];
@@ -105,7 +117,7 @@ static int encrypt_and_decrypt(struct crypto_skcipher *aes)
 	err = crypt(aes, ENCRYPT, iv, data, len);
 	if (err)
 		goto out;
-	pr_info("cryptosk: iv: %*phN\n", AES_BLOCK_SIZE, iv);
+	pr_info("iv: %*phN\n", AES_BLOCK_SIZE, iv);
 	/* %*phN prints at most 64 bytes; this prints any number, a line each 32. */
 	print_hex_dump(KERN_INFO, "cryptosk: encrypted: ", DUMP_PREFIX_NONE, 32, 1, data, len,
 		       false);
@@ -113,7 +125,7 @@ static int encrypt_and_decrypt(struct crypto_skcipher *aes)
 	err = crypt(aes, DECRYPT, iv, data, len);
 	if (err)
 		goto out;
-	pr_info("cryptosk: decrypted: \"%.*s\"\n", text_len, data);
+	pr_info("decrypted: \"%.*s\"\n", text_len, data);
 out:
 	kfree_sensitive(data);
 	return err;
@@ -126,7 +138,7 @@ static int __init cryptosk_init(void)
 
 	aes = crypto_alloc_skcipher("cbc(aes)", 0, 0);
 	if (IS_ERR(aes)) {
-		pr_err("cryptosk: this kernel has no cbc(aes): %pe\n", aes);
+		pr_err("this kernel has no cbc(aes): %pe\n", aes);
 		return PTR_ERR(aes);
 	}
 
@@ -134,7 +146,7 @@ static int __init cryptosk_init(void)
 	if (!err)
 		err = encrypt_and_decrypt(aes);
 	if (err)
-		pr_err("cryptosk: failed: %pe\n", ERR_PTR(err));
+		pr_err("failed: %pe\n", ERR_PTR(err));
 
 	crypto_free_skcipher(aes);
 	return err;

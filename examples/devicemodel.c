@@ -14,6 +14,9 @@
  *
  * When the whole machine goes to sleep, the same suspend and resume are called.
  */
+#include <linux/err.h>
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/pm_runtime.h>
@@ -47,21 +50,29 @@ static int devicemodel_probe(struct platform_device *pdev)
 	return 0;
 }
 
+/*
+ * Undo what probe did. A device that was suspended has been woken by the driver
+ * core, and may have been suspended again: do not count on its being on.
+ */
+static void devicemodel_unbind(struct device *dev)
+{
+	pm_runtime_disable(dev);
+	dev_info(dev, "remove\n");
+}
+
 /* Since 6.11 remove returns nothing: a device that is gone is gone, whatever a driver says. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
-#define REMOVE_TYPE void
-#define REMOVE_RESULT
-#else
-#define REMOVE_TYPE int
-#define REMOVE_RESULT 0
-#endif
-
-static REMOVE_TYPE devicemodel_remove(struct platform_device *pdev)
+static void devicemodel_remove(struct platform_device *pdev)
 {
-	pm_runtime_disable(&pdev->dev);
-	dev_info(&pdev->dev, "remove\n");
-	return REMOVE_RESULT;
+	devicemodel_unbind(&pdev->dev);
 }
+#else
+static int devicemodel_remove(struct platform_device *pdev)
+{
+	devicemodel_unbind(&pdev->dev);
+	return 0;
+}
+#endif
 
 static int devicemodel_suspend(struct device *dev)
 {

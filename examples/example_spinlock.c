@@ -5,15 +5,30 @@
  * That burns a CPU, so hold a spinlock for a short time only, and never sleep
  * with one held. In return it can be used where sleeping is forbidden.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/init.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-#define ROUNDS 100000
+#define ROUNDS 500000
 
 static DEFINE_SPINLOCK(sl_static);
 static unsigned int counter; /* protected by sl_static */
+
+static void step(void)
+{
+	/* Says what the caller owes, and is checked where the kernel has PROVE_LOCKING. */
+	lockdep_assert_held(&sl_static);
+	WRITE_ONCE(counter, READ_ONCE(counter) + 1);
+}
 
 /*
  * spin_lock_irqsave() also keeps interrupts off this CPU, so that a handler
@@ -26,9 +41,10 @@ static void example_spinlock_static(void)
 	unsigned long flags;
 
 	spin_lock_irqsave(&sl_static, flags);
-	pr_info("example_spinlock: static spinlock locked\n");
+	/* As the book does it. A console may be slow: do not print with a lock held. */
+	pr_info("static spinlock locked\n");
 	spin_unlock_irqrestore(&sl_static, flags);
-	pr_info("example_spinlock: static spinlock unlocked\n");
+	pr_info("static spinlock unlocked\n");
 }
 
 /* Most locks are part of a structure, and are made together with it. */
@@ -46,12 +62,25 @@ static int example_spinlock_dynamic(void)
 
 	spin_lock_init(&guarded->lock);
 	spin_lock_irqsave(&guarded->lock, flags);
-	pr_info("example_spinlock: dynamic spinlock locked\n");
+	pr_info("dynamic spinlock locked\n");
 	spin_unlock_irqrestore(&guarded->lock, flags);
-	pr_info("example_spinlock: dynamic spinlock unlocked\n");
+	pr_info("dynamic spinlock unlocked\n");
 
 	kfree(guarded);
 	return 0;
+}
+
+/*
+ * Each task waits here for the other, so that both really count at the same
+ * time. That shows what happens without the lock; it protects nothing.
+ */
+static atomic_t arrived = ATOMIC_INIT(0);
+
+static void meet(void)
+{
+	atomic_inc(&arrived);
+	while (atomic_read(&arrived) < 2)
+		cond_resched(); /* the other may need this CPU to get here */
 }
 
 /* Without the lock two CPUs could read the same number, and lose a step. */
@@ -60,9 +89,10 @@ static void count(struct work_struct *unused)
 	unsigned long flags;
 	unsigned int i;
 
+	meet();
 	for (i = 0; i < ROUNDS; i++) {
 		spin_lock_irqsave(&sl_static, flags);
-		WRITE_ONCE(counter, READ_ONCE(counter) + 1);
+		step();
 		spin_unlock_irqrestore(&sl_static, flags);
 	}
 }
@@ -75,7 +105,7 @@ static int __init example_spinlock_init(void)
 	struct workqueue_struct *queue;
 	int err;
 
-	pr_info("example_spinlock: init\n");
+	pr_info("init\n");
 	example_spinlock_static();
 	err = example_spinlock_dynamic();
 	if (err)
@@ -88,13 +118,13 @@ static int __init example_spinlock_init(void)
 	queue_work(queue, &another_task);
 	destroy_workqueue(queue); /* waits for both */
 
-	pr_info("example_spinlock: two tasks counted to %u of %u\n", counter, 2 * ROUNDS);
+	pr_info("two tasks counted to %u of %u\n", counter, 2 * ROUNDS);
 	return 0;
 }
 
 static void __exit example_spinlock_exit(void)
 {
-	pr_info("example_spinlock: exit\n");
+	pr_info("exit\n");
 }
 
 module_init(example_spinlock_init);

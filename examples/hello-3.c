@@ -6,16 +6,19 @@
  * once the init function has returned; so nothing may use them later. __exit
  * goes into one that is left out where the code is built into the kernel and
  * can never be unloaded.
+ *
+ * The book says that __init has no effect in a loadable module. It has: since
+ * 2.6 the kernel frees that part of a module, too.
  */
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/printk.h>
 
-static int hello_3_data __initdata = 3;
+static char hello_3_data[] __initdata = "world 3";
 
 static int __init hello_3_init(void)
 {
-	pr_info("Hello, world %d\n", hello_3_data);
+	pr_info("Hello, %s\n", hello_3_data);
 	return 0;
 }
 

@@ -33,7 +33,9 @@ MODULE_PARM_DESC(mystring, "A character string");
 
 /*
  * An array also takes a variable that is set to the number of elements given.
- * More than there is room for are refused; the others keep their values.
+ * More than there is room for are refused; the others keep their values. The
+ * same variable says how many elements the file in sysfs shows: the init
+ * function below sets it to all of them once it has told what was given.
  */
 static int myintarray[2] = { 420, 420 };
 static unsigned int arguments;
@@ -53,7 +55,6 @@ static int __init hello_5_init(void)
 		pr_info("myintarray[%d] = %d\n", i, myintarray[i]);
 	pr_info("got %u arguments for myintarray.\n", arguments);
 
-	/* From now on it says how many elements the file in sysfs shows: all. */
 	arguments = ARRAY_SIZE(myintarray);
 	return 0;
 }

@@ -5,9 +5,15 @@
  *	cat /sys/kernel/mymodule/myvariable
  *	echo 32 > /sys/kernel/mymodule/myvariable
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/module.h>
+#include <linux/printk.h>
 #include <linux/sysfs.h>
+#include <linux/types.h>
 
 static int myvariable;
 
@@ -46,19 +52,24 @@ static int __init hello_sysfs_init(void)
 
 	err = sysfs_create_file(mymodule, &myvariable_attribute.attr);
 	if (err) {
-		pr_err("hello-sysfs: cannot create /sys/kernel/mymodule/myvariable: %d\n", err);
+		pr_err("cannot create /sys/kernel/mymodule/myvariable: %d\n", err);
 		kobject_put(mymodule);
 		return err;
 	}
-	pr_info("hello-sysfs: initialised\n");
+	pr_info("initialised\n");
 	return 0;
 }
 
 static void __exit hello_sysfs_exit(void)
 {
-	/* With the last reference go the folder and its files. */
+	/*
+	 * The folder and its files go now, and who is in a function of theirs
+	 * is waited for. kobject_put() alone would do that with the last
+	 * reference, whenever that is given back.
+	 */
+	kobject_del(mymodule);
 	kobject_put(mymodule);
-	pr_info("hello-sysfs: removed\n");
+	pr_info("removed\n");
 }
 
 module_init(hello_sysfs_init);

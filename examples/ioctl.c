@@ -6,33 +6,47 @@
  * way, with a struct cdev: it takes the minor numbers that it needs, and not
  * all 256 of a major number, as register_chrdev() does.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/atomic.h>
 #include <linux/cdev.h>
 #include <linux/compat.h>
 #include <linux/device.h>
+#include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/ioctl.h>
+#include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/printk.h>
 #include <linux/slab.h>
+#include <linux/types.h>
 #include <linux/uaccess.h>
 
 #define DEVICE_NAME "ioctltest"
 
 /*
- * The commands. A number holds who it belongs to ('f'), which command it is,
- * and the direction and size of the data, as seen by the user: _IOW writes to
- * the device. A program needs the same definitions; see chardev.h for a header
- * that both include.
+ * The commands. A number holds who it belongs to, which command it is, and the
+ * direction and size of the data, as seen by the user: _IOW writes to the
+ * device. Where the argument is a number itself and points to no data, it is
+ * _IO. A program needs the same definitions; see chardev.h for a header that
+ * both include.
+ *
+ * The book takes 'f'. That is the file systems' own, and the kernel answers some
+ * of its commands before it asks a device: a 32-bit program's IOCTL_VALGET came
+ * here as another number. Documentation/userspace-api/ioctl/ioctl-number.rst
+ * shows what is taken.
  */
 struct ioctl_arg {
 	__u32 val;
 };
 
-#define IOC_MAGIC 'f'
+#define IOC_MAGIC 0xEA
 #define IOCTL_VALSET _IOW(IOC_MAGIC, 0, struct ioctl_arg) /* the argument points to a structure */
 #define IOCTL_VALGET _IOR(IOC_MAGIC, 1, struct ioctl_arg)
 #define IOCTL_VALGET_NUM _IOR(IOC_MAGIC, 2, int) /* the argument points to a number */
-#define IOCTL_VALSET_NUM _IOW(IOC_MAGIC, 3, int) /* the argument is the number */
+#define IOCTL_VALSET_NUM _IO(IOC_MAGIC, 3)	 /* the argument is the number */
 
 /* One for each open file. Threads may share the file, so the value is atomic. */
 struct test_ioctl_data {
@@ -80,6 +94,20 @@ static long test_ioctl_ioctl(struct file *file, unsigned int cmd, unsigned long 
 	}
 }
 
+/*
+ * For 32-bit programs on a 64-bit kernel. Their pointers may have to be made
+ * into ours; a number is a number. If all arguments were pointers,
+ * compat_ptr_ioctl would do.
+ */
+#ifdef CONFIG_COMPAT
+static long test_ioctl_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	if (cmd != IOCTL_VALSET_NUM)
+		arg = (unsigned long)compat_ptr(arg);
+	return test_ioctl_ioctl(file, cmd, arg);
+}
+#endif
+
 static ssize_t test_ioctl_read(struct file *file, char __user *buffer, size_t length,
 			       loff_t *offset)
 {
@@ -97,8 +125,9 @@ static const struct file_operations test_ioctl_fops = {
 	.read = test_ioctl_read,
 	.llseek = no_seek_end_llseek,
 	.unlocked_ioctl = test_ioctl_ioctl,
-	/* The same for 32-bit programs on a 64-bit kernel: only the pointer is shorter. */
-	.compat_ioctl = compat_ptr_ioctl,
+#ifdef CONFIG_COMPAT
+	.compat_ioctl = test_ioctl_compat_ioctl,
+#endif
 };
 
 static dev_t test_ioctl_dev;
@@ -125,24 +154,28 @@ static int __init test_ioctl_init(void)
 	if (err)
 		goto unregister_region;
 
-	/* From here on the device can be opened: all it needs must be there. */
+	device = device_create(&test_ioctl_class, NULL, test_ioctl_dev, NULL, DEVICE_NAME);
+	if (IS_ERR(device)) {
+		err = PTR_ERR(device);
+		goto unregister_class;
+	}
+
+	/*
+	 * From here on the device can be opened: all it needs must be there, and
+	 * nothing that can fail may follow, for a module whose init function
+	 * fails is freed, openers or not.
+	 */
 	cdev_init(&test_ioctl_cdev, &test_ioctl_fops);
 	test_ioctl_cdev.owner = THIS_MODULE;
 	err = cdev_add(&test_ioctl_cdev, test_ioctl_dev, 1);
 	if (err)
-		goto unregister_class;
+		goto destroy_device;
 
-	device = device_create(&test_ioctl_class, NULL, test_ioctl_dev, NULL, DEVICE_NAME);
-	if (IS_ERR(device)) {
-		err = PTR_ERR(device);
-		goto delete_cdev;
-	}
-
-	pr_info("ioctl: /dev/%s created, major number %d\n", DEVICE_NAME, MAJOR(test_ioctl_dev));
+	pr_info("/dev/%s created, major number %d\n", DEVICE_NAME, MAJOR(test_ioctl_dev));
 	return 0;
 
-delete_cdev:
-	cdev_del(&test_ioctl_cdev);
+destroy_device:
+	device_destroy(&test_ioctl_class, test_ioctl_dev);
 unregister_class:
 	class_unregister(&test_ioctl_class);
 unregister_region:
@@ -152,11 +185,11 @@ unregister_region:
 
 static void __exit test_ioctl_exit(void)
 {
-	device_destroy(&test_ioctl_class, test_ioctl_dev);
 	cdev_del(&test_ioctl_cdev);
+	device_destroy(&test_ioctl_class, test_ioctl_dev);
 	class_unregister(&test_ioctl_class);
 	unregister_chrdev_region(test_ioctl_dev, 1);
-	pr_info("ioctl: /dev/%s removed\n", DEVICE_NAME);
+	pr_info("/dev/%s removed\n", DEVICE_NAME);
 }
 
 module_init(test_ioctl_init);

@@ -7,10 +7,19 @@
  * for every keyboard that has LEDs instead: it needs no console, follows
  * keyboards that are plugged in and out, and knows when there is none.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/input.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
 #include <linux/module.h>
+#include <linux/printk.h>
 #include <linux/slab.h>
 #include <linux/timer.h>
+#include <linux/types.h>
 #include <linux/version.h>
 
 #define BLINK_DELAY (HZ / 5)
@@ -18,8 +27,12 @@
 static const unsigned int leds[] = { LED_NUML, LED_CAPSL, LED_SCROLLL };
 
 struct keyboard {
-	struct input_handle handle; /* ties this handler to that device */
-	unsigned long saved;	    /* the LEDs as they were before */
+	struct input_handle handle; /* between this handler and that device */
+	/*
+	 * The LEDs as they were before. Caps Lock pressed while they blink is not
+	 * seen: light and state may differ then, until the next key.
+	 */
+	unsigned long saved;
 };
 
 static void set_leds(struct input_handle *handle, unsigned long state)
@@ -31,6 +44,7 @@ static void set_leds(struct input_handle *handle, unsigned long state)
 	input_inject_event(handle, EV_SYN, SYN_REPORT, 0);
 }
 
+/* The table below asks for devices with LEDs; here only keyboards' LEDs count. */
 static bool kbleds_match(struct input_handler *handler, struct input_dev *dev)
 {
 	int i;
@@ -62,7 +76,7 @@ static int kbleds_connect(struct input_handler *handler, struct input_dev *dev,
 	err = input_open_device(&keyboard->handle);
 	if (err)
 		goto unregister;
-	pr_info("kbleds: blinking the LEDs of %s\n", dev->name ?: "a keyboard");
+	pr_info("blinking the LEDs of %s\n", dev->name ?: "a keyboard");
 	return 0;
 
 unregister:
@@ -101,49 +115,64 @@ static int blink(struct input_handle *handle, void *on)
 	return 0;
 }
 
+/* A timer, and what its function needs. */
+static struct blinker {
+	struct timer_list timer;
+	bool on; /* the LEDs */
+} blinker;
+
+#ifndef timer_container_of
+#define timer_container_of from_timer /* its name before 6.16 */
+#endif
+
 /*
  * Runs in a software interrupt, on behalf of nobody: no sleeping here. Since
- * 4.14 a timer function gets its timer. One that is a member of a larger
- * structure finds that with timer_container_of(), called from_timer() before
- * 6.16.
+ * 4.14 a timer function gets its timer, and no number in which modules used to
+ * hide a pointer. The structure that the timer is part of is found from there.
  */
-static void kbleds_timer_fn(struct timer_list *timer)
+static void blinker_fn(struct timer_list *timer)
 {
-	static bool on;
+	struct blinker *b = timer_container_of(b, timer, timer);
 
-	on = !on;
-	input_handler_for_each_handle(&kbleds_handler, on ? &on : NULL, blink);
-	mod_timer(timer, jiffies + BLINK_DELAY);
+	b->on = !b->on;
+	input_handler_for_each_handle(&kbleds_handler, b->on ? b : NULL, blink);
+	mod_timer(&b->timer, jiffies + BLINK_DELAY); /* a timer runs once: set it again */
 }
-
-static DEFINE_TIMER(kbleds_timer, kbleds_timer_fn);
 
 static int __init kbleds_init(void)
 {
-	int err = input_register_handler(&kbleds_handler);
+	int err;
 
+	/* Before it is used: which function the timer calls. (DEFINE_TIMER() does it at once.) */
+	timer_setup(&blinker.timer, blinker_fn, 0);
+
+	err = input_register_handler(&kbleds_handler);
 	if (err)
 		return err;
 	if (list_empty(&kbleds_handler.h_list)) {
-		pr_err("kbleds: this machine has no keyboard with LEDs\n");
+		pr_err("this machine has no keyboard with LEDs\n");
 		input_unregister_handler(&kbleds_handler);
 		return -ENODEV;
 	}
 
-	mod_timer(&kbleds_timer, jiffies + BLINK_DELAY);
+	mod_timer(&blinker.timer, jiffies + BLINK_DELAY);
 	return 0;
 }
 
 static void __exit kbleds_exit(void)
 {
-	/* The timer goes first: it uses the keyboards. It also starts itself again, and this can handle that. */
+	/*
+	 * The timer goes first: it uses the keyboards. It sets itself again, and
+	 * this can handle that: it waits for the function if it runs, on whatever
+	 * CPU, and takes the timer back.
+	 */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-	timer_delete_sync(&kbleds_timer);
-#else /* named so from 6.2 on; the old name went in 6.15 */
-	del_timer_sync(&kbleds_timer);
+	timer_delete_sync(&blinker.timer);
+#else /* 6.2 has the new name (so have later 5.10 and 6.1), 6.15 not the old one */
+	del_timer_sync(&blinker.timer);
 #endif
 	input_unregister_handler(&kbleds_handler);
-	pr_info("kbleds: the LEDs are as they were\n");
+	pr_info("the LEDs are as they were\n");
 }
 
 module_init(kbleds_init);

@@ -5,7 +5,11 @@
  * The log is for everybody. This is for the one who sits there, be it at a
  * console, in an xterm or in an ssh session.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/init.h>
 #include <linux/module.h>
+#include <linux/printk.h>
 #include <linux/string.h>
 #include <linux/tty.h>
 
@@ -20,7 +24,7 @@ static void print_string(const char *string)
 
 	/* A daemon has none, nor has a command that ssh runs without -t. */
 	if (!tty) {
-		pr_info("print_string: no terminal here for: %s\n", string);
+		pr_info("no terminal here for: %s\n", string);
 		return;
 	}
 

@@ -4,9 +4,15 @@
  *
  *	cat /proc/helloworld
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/module.h>
+#include <linux/printk.h>
 #include <linux/proc_fs.h>
+#include <linux/types.h>
 
 #define PROCFS_NAME "helloworld"
 
@@ -47,17 +53,17 @@ static int __init procfs1_init(void)
 {
 	procfile = proc_create(PROCFS_NAME, 0444, NULL, &procfile_ops);
 	if (!procfile) {
-		pr_err("procfs1: cannot create /proc/%s\n", PROCFS_NAME);
+		pr_err("cannot create /proc/%s\n", PROCFS_NAME);
 		return -ENOMEM;
 	}
-	pr_info("procfs1: /proc/%s created\n", PROCFS_NAME);
+	pr_info("/proc/%s created\n", PROCFS_NAME);
 	return 0;
 }
 
 static void __exit procfs1_exit(void)
 {
 	proc_remove(procfile);
-	pr_info("procfs1: /proc/%s removed\n", PROCFS_NAME);
+	pr_info("/proc/%s removed\n", PROCFS_NAME);
 }
 
 module_init(procfs1_init);

@@ -5,10 +5,21 @@
  *	echo something > /proc/buffer1k
  *	cat /proc/buffer1k
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/proc_fs.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/types.h>
 
 #define PROCFS_NAME "buffer1k"
 #define PROCFS_MAX_SIZE 1024
@@ -30,35 +41,56 @@ static ssize_t procfile_read(struct file *file, char __user *to, size_t length, 
 	return ret;
 }
 
+/* Put @length bytes at @offset: there the contents end. The caller holds the lock. */
+static void put_text(const char *text, size_t length, loff_t offset)
+{
+	lockdep_assert_held(&buffer_lock); /* checked where the kernel has PROVE_LOCKING */
+
+	/* Nobody wrote what is between the end and the writer's position. */
+	if (offset > buffer_size)
+		memset(buffer + buffer_size, 0, offset - buffer_size);
+	memcpy(buffer + offset, text, length);
+	/* procfile_lseek() reads it without the lock, so it must change in one piece. */
+	WRITE_ONCE(buffer_size, offset + length);
+}
+
 /*
  * Data comes from user space with copy_from_user(), here inside of
- * simple_write_to_buffer(). It takes what fits and returns how much that was;
- * the writer comes back with the rest, and hears then that there is no room.
+ * memdup_user(). That may fail halfway, and leaves zeros where it did: so it
+ * goes into memory of its own first, and a write that fails changes nothing.
+ *
+ * A write takes what fits and returns how much that was; the writer comes back
+ * with the rest, and hears then that there is no room.
  */
 static ssize_t procfile_write(struct file *file, const char __user *from, size_t length,
 			      loff_t *offset)
 {
-	ssize_t ret;
+	char *text;
 
 	if (!length)
 		return 0;
 	if (*offset >= PROCFS_MAX_SIZE)
 		return -ENOSPC;
+	length = min_t(size_t, length, PROCFS_MAX_SIZE - *offset);
 
-	if (mutex_lock_interruptible(&buffer_lock))
+	text = memdup_user(from, length);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+
+	if (mutex_lock_interruptible(&buffer_lock)) {
+		kfree(text);
 		return -ERESTARTSYS;
-	/* Nobody wrote what is between the end and the writer's position. */
-	if (*offset > buffer_size)
-		memset(buffer + buffer_size, 0, *offset - buffer_size);
-	ret = simple_write_to_buffer(buffer, PROCFS_MAX_SIZE, offset, from, length);
-	if (ret > 0) {
-		buffer_size = *offset;
-		/* %*pE escapes what could fake other lines of the log. */
-		pr_info("procfs2: %zd bytes written: %*pE\n", ret, (int)ret,
-			buffer + buffer_size - ret);
 	}
+	put_text(text, length, *offset);
+	*offset += length;
+	/*
+	 * %*pE escapes what could fake other lines of the log. A line of the log
+	 * has room for about a thousand characters; what is longer is cut.
+	 */
+	pr_info("%zu bytes written: %*pE\n", length, (int)length, text);
 	mutex_unlock(&buffer_lock);
-	return ret;
+	kfree(text);
+	return length;
 }
 
 static loff_t procfile_lseek(struct file *file, loff_t offset, int whence)
@@ -80,17 +112,17 @@ static int __init procfs2_init(void)
 {
 	procfile = proc_create(PROCFS_NAME, 0644, NULL, &procfile_ops);
 	if (!procfile) {
-		pr_err("procfs2: cannot create /proc/%s\n", PROCFS_NAME);
+		pr_err("cannot create /proc/%s\n", PROCFS_NAME);
 		return -ENOMEM;
 	}
-	pr_info("procfs2: /proc/%s created\n", PROCFS_NAME);
+	pr_info("/proc/%s created\n", PROCFS_NAME);
 	return 0;
 }
 
 static void __exit procfs2_exit(void)
 {
 	proc_remove(procfile);
-	pr_info("procfs2: /proc/%s removed\n", PROCFS_NAME);
+	pr_info("/proc/%s removed\n", PROCFS_NAME);
 }
 
 module_init(procfs2_init);

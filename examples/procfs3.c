@@ -12,11 +12,23 @@
  * affair: a module names owner, permissions and size, and can decide more in
  * its open function.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cred.h>
+#include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/proc_fs.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/types.h>
 #include <linux/uidgid.h>
 
 #define PROCFS_NAME "buffer2k"
@@ -32,17 +44,25 @@ static size_t buffer_size;
 
 static struct proc_dir_entry *procfile;
 
-/* /proc makes inodes when they are needed: tell the one that is there, and those to come. */
+/*
+ * What stat() shows. /proc makes inodes when they are needed: tell the one that
+ * the writer has open, and those to come. Another mount of /proc, in a
+ * container, has inodes of its own, and shows the old size until it needs a new
+ * one: nothing here may rely on it.
+ */
 static void procfile_set_size(struct file *file, size_t size)
 {
-	buffer_size = size;
 	proc_set_size(procfile, size);
 	i_size_write(file_inode(file), size);
 }
 
 /*
- * Called for who has passed the permissions; root passes any. Here a writer
- * must be the owner, even if chmod lets others write, or be root.
+ * The kernel has looked at the permissions by now; it lets root do anything.
+ * This decides more: a writer must be the owner or root, even after a chmod
+ * that lets everybody write. That holds once proc_set_user() below has named
+ * the owner: in the moment before, the file is root's.
+ *
+ * O_TRUNC (": > /proc/buffer2k") changes nothing: /proc ignores it.
  */
 static int procfile_open(struct inode *inode, struct file *file)
 {
@@ -64,33 +84,57 @@ static ssize_t procfile_read(struct file *file, char __user *to, size_t length, 
 	return ret;
 }
 
+/* Put @length bytes at @offset: there the contents end. The caller holds the lock. */
+static void put_text(const char *text, size_t length, loff_t offset)
+{
+	lockdep_assert_held(&buffer_lock); /* checked where the kernel has PROVE_LOCKING */
+
+	/* Nobody wrote what is between the end and the writer's position. */
+	if (offset > buffer_size)
+		memset(buffer + buffer_size, 0, offset - buffer_size);
+	memcpy(buffer + offset, text, length);
+	WRITE_ONCE(buffer_size, offset + length);
+}
+
+/* As in procfs2.c: a copy first, so that a write that fails changes nothing. */
 static ssize_t procfile_write(struct file *file, const char __user *from, size_t length,
 			      loff_t *offset)
 {
-	ssize_t ret;
+	char *text;
 
 	if (!length)
 		return 0;
 	if (*offset >= PROCFS_MAX_SIZE)
 		return -ENOSPC;
+	length = min_t(size_t, length, PROCFS_MAX_SIZE - *offset);
 
-	if (mutex_lock_interruptible(&buffer_lock))
+	text = memdup_user(from, length);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+
+	if (mutex_lock_interruptible(&buffer_lock)) {
+		kfree(text);
 		return -ERESTARTSYS;
-	/* Nobody wrote what is between the end and the writer's position. */
-	if (*offset > buffer_size)
-		memset(buffer + buffer_size, 0, *offset - buffer_size);
-	ret = simple_write_to_buffer(buffer, PROCFS_MAX_SIZE, offset, from, length);
-	if (ret > 0)
-		procfile_set_size(file, *offset);
+	}
+	put_text(text, length, *offset);
+	*offset += length;
+	procfile_set_size(file, *offset);
 	mutex_unlock(&buffer_lock);
-	return ret;
+	kfree(text);
+	return length;
+}
+
+static loff_t procfile_lseek(struct file *file, loff_t offset, int whence)
+{
+	return generic_file_llseek_size(file, offset, whence, PROCFS_MAX_SIZE,
+					READ_ONCE(buffer_size));
 }
 
 static const struct proc_ops procfile_ops = {
 	.proc_open = procfile_open,
 	.proc_read = procfile_read,
 	.proc_write = procfile_write,
-	.proc_lseek = default_llseek, /* knows the size from the inode */
+	.proc_lseek = procfile_lseek,
 };
 
 static int __init procfs3_init(void)
@@ -98,7 +142,7 @@ static int __init procfs3_init(void)
 	kuid_t owner = make_kuid(&init_user_ns, uid);
 
 	if (!uid_valid(owner)) {
-		pr_err("procfs3: there can be no user %u\n", uid);
+		pr_err("there can be no user %u\n", uid);
 		return -EINVAL;
 	}
 
@@ -109,17 +153,17 @@ static int __init procfs3_init(void)
 		proc_set_user(procfile, owner, GLOBAL_ROOT_GID);
 	mutex_unlock(&buffer_lock);
 	if (!procfile) {
-		pr_err("procfs3: cannot create /proc/%s\n", PROCFS_NAME);
+		pr_err("cannot create /proc/%s\n", PROCFS_NAME);
 		return -ENOMEM;
 	}
-	pr_info("procfs3: /proc/%s created\n", PROCFS_NAME);
+	pr_info("/proc/%s created\n", PROCFS_NAME);
 	return 0;
 }
 
 static void __exit procfs3_exit(void)
 {
 	proc_remove(procfile);
-	pr_info("procfs3: /proc/%s removed\n", PROCFS_NAME);
+	pr_info("/proc/%s removed\n", PROCFS_NAME);
 }
 
 module_init(procfs3_init);

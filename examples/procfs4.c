@@ -8,10 +8,17 @@
  *
  *	cat /proc/iter
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/errno.h>
+#include <linux/init.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
+#include <linux/types.h>
 
 #define PROCFS_NAME "iter"
 
@@ -32,6 +39,7 @@ static void *iter_start(struct seq_file *seq, loff_t *pos)
 /* Go on to the next record: move *pos, always, even past the last one. */
 static void *iter_next(struct seq_file *seq, void *record, loff_t *pos)
 {
+	lockdep_assert_held(&counter_lock);
 	++*pos;
 	counter++;
 	return NULL;
@@ -47,6 +55,7 @@ static int iter_show(struct seq_file *seq, void *record)
 {
 	const unsigned long *value = record;
 
+	lockdep_assert_held(&counter_lock);
 	seq_printf(seq, "%lu\n", *value);
 	return 0;
 }
@@ -65,17 +74,17 @@ static int __init procfs4_init(void)
 	/* Fills in the file's operations, too: seq_read, seq_lseek and so on. */
 	procfile = proc_create_seq(PROCFS_NAME, 0444, NULL, &iter_seq_ops);
 	if (!procfile) {
-		pr_err("procfs4: cannot create /proc/%s\n", PROCFS_NAME);
+		pr_err("cannot create /proc/%s\n", PROCFS_NAME);
 		return -ENOMEM;
 	}
-	pr_info("procfs4: /proc/%s created\n", PROCFS_NAME);
+	pr_info("/proc/%s created\n", PROCFS_NAME);
 	return 0;
 }
 
 static void __exit procfs4_exit(void)
 {
 	proc_remove(procfile);
-	pr_info("procfs4: /proc/%s removed\n", PROCFS_NAME);
+	pr_info("/proc/%s removed\n", PROCFS_NAME);
 }
 
 module_init(procfs4_init);

@@ -6,7 +6,11 @@
  * task. So, unlike a tasklet, work may sleep.
  */
 #include <linux/delay.h>
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/module.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
 #include <linux/workqueue.h>
 
 #define WORK_MS 500

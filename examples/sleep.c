@@ -6,11 +6,19 @@
  *	cat /proc/sleep			sleeps until tail is gone, or until Ctrl-C
  *	cat_nonblock /proc/sleep	"Open would block" (other/cat_nonblock.c)
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/atomic.h>
+#include <linux/errno.h>
 #include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/proc_fs.h>
+#include <linux/string.h>
+#include <linux/types.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
@@ -25,6 +33,19 @@ static atomic_t already_open = ATOMIC_INIT(0);
 static DEFINE_MUTEX(message_lock);
 static char message[MESSAGE_LENGTH];
 
+/* The two that touch the message: their callers hold its lock. */
+static int show_message(char *text, size_t size)
+{
+	lockdep_assert_held(&message_lock);
+	return scnprintf(text, size, "Last input:%s\n", message);
+}
+
+static void set_message(const char *text)
+{
+	lockdep_assert_held(&message_lock);
+	strscpy(message, text, sizeof(message));
+}
+
 static ssize_t module_output(struct file *file, char __user *buffer, size_t length, loff_t *offset)
 {
 	char text[sizeof("Last input:\n") + MESSAGE_LENGTH];
@@ -32,7 +53,7 @@ static ssize_t module_output(struct file *file, char __user *buffer, size_t leng
 
 	if (mutex_lock_interruptible(&message_lock))
 		return -ERESTARTSYS;
-	len = scnprintf(text, sizeof(text), "Last input:%s\n", message);
+	len = show_message(text, sizeof(text));
 	mutex_unlock(&message_lock);
 	return simple_read_from_buffer(buffer, length, offset, text, len);
 }
@@ -52,7 +73,7 @@ static ssize_t module_input(struct file *file, const char __user *buffer, size_t
 
 	if (mutex_lock_interruptible(&message_lock))
 		return -ERESTARTSYS;
-	strscpy(message, text, sizeof(message));
+	set_message(text);
 	mutex_unlock(&message_lock);
 	return length;
 }
@@ -83,8 +104,13 @@ static int module_open(struct inode *inode, struct file *file)
 			 * Awake, but not for what it waited for: there is a
 			 * signal. Return, so that the task can handle it.
 			 * wait_event() would not: its sleepers ignore Ctrl-C.
+			 *
+			 * The book says -EINTR. This is better: the kernel
+			 * calls us again where the program need not know, after
+			 * Ctrl-Z and fg or a handler with SA_RESTART, and makes
+			 * it EINTR where a handler without that flag has run.
 			 */
-			err = -EINTR;
+			err = -ERESTARTSYS;
 		}
 	}
 
@@ -95,7 +121,7 @@ static int module_open(struct inode *inode, struct file *file)
 
 static int module_close(struct inode *inode, struct file *file)
 {
-	atomic_set(&already_open, 0);
+	atomic_set_release(&already_open, 0); /* see chardev.c */
 
 	/* All of them: each tries to take the file, and all but one sleep again. */
 	wake_up(&waitq);
@@ -120,17 +146,17 @@ static int __init sleep_init(void)
 {
 	procfile = proc_create(PROC_ENTRY_FILENAME, 0644, NULL, &sleep_proc_ops);
 	if (!procfile) {
-		pr_err("sleep: cannot create /proc/%s\n", PROC_ENTRY_FILENAME);
+		pr_err("cannot create /proc/%s\n", PROC_ENTRY_FILENAME);
 		return -ENOMEM;
 	}
-	pr_info("sleep: /proc/%s created\n", PROC_ENTRY_FILENAME);
+	pr_info("/proc/%s created\n", PROC_ENTRY_FILENAME);
 	return 0;
 }
 
 static void __exit sleep_exit(void)
 {
 	proc_remove(procfile);
-	pr_info("sleep: /proc/%s removed\n", PROC_ENTRY_FILENAME);
+	pr_info("/proc/%s removed\n", PROC_ENTRY_FILENAME);
 }
 
 module_init(sleep_init);

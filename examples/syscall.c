@@ -17,13 +17,24 @@
  * order, which those that changed the table could not.
  *
  * What a program calls to open a file is in nearly all cases openat(): open()
- * of the C library is that, too.
+ * of the C library is that, too. Not seen are openat2(), and 32-bit programs:
+ * their system calls have functions of their own.
+ *
+ * The book loads it as syscall.ko, with the table's address (sym=0x...). That
+ * address is not needed any more, and the name is taken: Debian's kernels have
+ * a parameter syscall.x32, so the module is syscall_spy.ko.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cred.h>
+#include <linux/init.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
+#include <linux/types.h>
 #include <linux/uaccess.h>
 #include <linux/uidgid.h>
 
@@ -42,6 +53,13 @@ struct call {
 	const char __user *filename;
 };
 
+/* Who calls. Not the parameter uid: that may have been changed since it was compared. */
+static unsigned int caller(void)
+{
+	return from_kuid(&init_user_ns, current_uid());
+}
+NOKPROBE_SYMBOL(caller); /* a probe on what probes use would call itself */
+
 /*
  * Log the name, if it can be read. A probe must not sleep, so it cannot wait
  * until a page is brought in: with page faults disabled, a name in a page that
@@ -59,10 +77,11 @@ static bool log_open(const char __user *filename)
 		return false;
 
 	/* %*pE escapes what could fake other lines of the log. */
-	pr_info("syscall: user %u, process %d (%s) opens: %*pE\n", uid, task_tgid_nr(current),
+	pr_info("user %u, process %d (%s) opens: %*pE\n", caller(), task_tgid_nr(current),
 		current->comm, (int)len, name);
 	return true;
 }
+NOKPROBE_SYMBOL(log_open);
 
 /*
  * Called at each openat(), before it does anything, for all users.
@@ -83,6 +102,7 @@ static int our_sys_openat(struct kretprobe_instance *instance, struct pt_regs *r
 	call->filename = (const char __user *)user->si;
 	return log_open(call->filename);
 }
+NOKPROBE_SYMBOL(our_sys_openat);
 
 /* By now the kernel has read the name, so its page is there, unless the pointer was bad. */
 static int our_sys_openat_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -90,10 +110,11 @@ static int our_sys_openat_ends(struct kretprobe_instance *instance, struct pt_re
 	const struct call *call = (const struct call *)instance->data;
 
 	if (!log_open(call->filename))
-		pr_info("syscall: user %u, process %d (%s) opens what cannot be read\n", uid,
+		pr_info("user %u, process %d (%s) opens what cannot be read\n", caller(),
 			task_tgid_nr(current), current->comm);
 	return 0;
 }
+NOKPROBE_SYMBOL(our_sys_openat_ends);
 
 static struct kretprobe probe = {
 	.kp.symbol_name = "__x64_sys_openat",
@@ -108,10 +129,10 @@ static int __init spy_init(void)
 	int err = register_kretprobe(&probe);
 
 	if (err) {
-		pr_err("syscall: cannot probe %s: %d\n", probe.kp.symbol_name, err);
+		pr_err("cannot probe %s: %d\n", probe.kp.symbol_name, err);
 		return err;
 	}
-	pr_info("syscall: spying on user %d\n", uid);
+	pr_info("spying on user %d\n", uid);
 	return 0;
 }
 
@@ -119,7 +140,7 @@ static void __exit spy_exit(void)
 {
 	/* Restores the code, and waits for our functions that are running. */
 	unregister_kretprobe(&probe);
-	pr_info("syscall: spying has ended, %d calls were missed\n", probe.nmissed);
+	pr_info("spying has ended, %d calls were missed\n", probe.nmissed);
 }
 
 module_init(spy_init);

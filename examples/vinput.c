@@ -3,7 +3,7 @@
  * vinput.c - Virtual input devices, made and removed through sysfs.
  *
  *	echo vkbd > /sys/class/vinput/export	makes /dev/vinput0 and an input device
- *	echo +34 > /dev/vinput0			sends an event: what it means is up to the driver, here vkbd
+ *	echo +34 > /dev/vinput0			sends an event, which vkbd reads as a key
  *	echo 0 > /sys/class/vinput/unexport	removes them
  *
  * Who keeps what alive:
@@ -12,10 +12,16 @@
  *  - an open /dev/vinputN holds this module and the struct vinput, but not the
  *    driver. After unexport, reading and writing it fail with ENODEV.
  */
+#include <linux/errno.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/types.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
 
@@ -50,8 +56,7 @@ static ssize_t vinput_read(struct file *file, char __user *buffer, size_t count,
 	if (len < 0)
 		return len;
 	/* Copies what the driver wrote, never what else is on the stack. */
-	return simple_read_from_buffer(buffer, count, offset, text,
-				       min_t(size_t, len, sizeof(text)));
+	return simple_read_from_buffer(buffer, count, offset, text, len);
 }
 
 static ssize_t vinput_write(struct file *file, const char __user *buffer, size_t count,
@@ -157,7 +162,7 @@ static int vinput_create(struct vinput_device *type)
 	err = dev_set_name(&vinput->dev, "vinput%d", vinput->id);
 	if (err)
 		goto put;
-	/* Ties the two: an open file holds the cdev, and so the device. */
+	/* An open file holds the cdev, and from here on the cdev holds the device. */
 	err = cdev_device_add(&vinput->cdev, &vinput->dev);
 	if (err)
 		goto put;

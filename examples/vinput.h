@@ -24,7 +24,7 @@ struct vinput_ops {
 	int (*init)(struct vinput *vinput);
 	/* Turn a text (NUL-terminated, @len without the NUL) into input events. */
 	int (*send)(struct vinput *vinput, char *text, int len);
-	/* Write the last event as text into @text, of size @len; return its length. */
+	/* Write the last event as text into @text, of size @len; return how much that was. */
 	int (*read)(struct vinput *vinput, char *text, int len);
 };
 

@@ -8,6 +8,8 @@
  * A key that stays pressed repeats, as on any keyboard. The codes are in
  * include/uapi/linux/input-event-codes.h.
  */
+#include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 
