@@ -26,7 +26,7 @@ modules := $(or $(MODULES),examples)
 asked = --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(BOARDS),--boards "$(BOARDS)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup matrix quick test lint unit integration molecule nightly lock generated bench report clean distclean
+.PHONY: help setup matrix quick test lint unit integration molecule nightly mutants lock generated bench report clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -64,9 +64,12 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, secureb
 	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
 
 nightly: setup  ## everything, for hours, compared with the nights before: SERIES=DIR, DEADLINE=6h, CHANGED=1, MAIL=ADDRESS, and the matrix's words (docs/nightly.md)
-	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
+	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)python tests/mutants/mutate.py || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
 	$(run)kmodlab matrix --quick --checks --kernels "$(KERNELS)" --modules "$(modules)" || status=1; \
 	$(run)kmodlab nightly $(asked) --refresh --fleet nightly --stress "$(or $(STRESS),200)" $(if $(SERIES),--series "$(SERIES)") $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(call on,$(CHANGED)),--changed) $(if $(MAIL),--mail "$(MAIL)") && exit $$status
+
+mutants: setup  ## put faults into the examples and see whether their tests notice: ONLY="chardev sleep", KERNELS="6.12-x86_64"; half an hour
+	KERNELS="$(KERNELS)" $(run)python tests/mutants/mutate.py $(ONLY)
 
 lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
 	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv

@@ -94,6 +94,11 @@ def test_only_one_of_many_openers_at_once_succeeds(loaded: ModuleUnderTest, gues
     guest.python(RACE)
 
 
+def test_two_openers_at_the_same_moment_never_both_succeed(loaded: ModuleUnderTest, guest: Guest) -> None:
+    """Two processors, and a loop that waits for the other: a check and a change apart from each other would be seen."""
+    assert guest.sh(f"{loaded.programs}/open_race /dev/chardev 20000", timeout=120).stdout == "both got it in 0 of 20000 rounds\n"
+
+
 def test_killed_opener_frees_the_device(loaded: ModuleUnderTest, guest: Guest) -> None:
     holder = guest.spawn("exec 3</dev/chardev; echo $$; read x")
     pid = holder.expect(r"\d+")

@@ -37,6 +37,12 @@ def test_flywheel_waits_for_a_slow_crank(module: ModuleUnderTest, guest: Guest) 
     assert story(guest, mark) == WHOLE
 
 
+def test_crank_that_would_hold_rmmod_up_for_weeks_is_refused(module: ModuleUnderTest, guest: Guest) -> None:
+    for crank_ms in (60001, 4294967295):
+        result = module.load(f"crank_ms={crank_ms}", check=False)
+        assert result.rc != 0 and not module.is_loaded()
+
+
 def test_unload_waits_for_running_threads(module: ModuleUnderTest, guest: Guest) -> None:
     """Loaded and unloaded at once: rmmod must not take the code from under the threads."""
     mark = guest.log.mark()

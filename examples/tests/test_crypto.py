@@ -27,9 +27,9 @@ def test_hash_is_that_of_sha256sum(module: ModuleUnderTest, guest: Guest) -> Non
         module.unload()
         records = [record.text for record in guest.log.since(mark)]
         hashed = text or "This is a test"
-        assert f'sha256 test for string: "{hashed}"' in records
+        assert f'cryptosha256: sha256 test for string: "{hashed}"' in records
         expected = guest.sh("sha256sum", stdin=hashed).stdout.split()[0]
-        assert field(records, "sha256: ") == [expected], f"of {hashed!r}"
+        assert field(records, "cryptosha256: sha256: ") == [expected], f"of {hashed!r}"
 
 
 def openssl(text: str, password: str, iv: str) -> str:

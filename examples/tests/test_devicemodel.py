@@ -28,6 +28,7 @@ def test_idle_device_is_suspended_and_resumed(loaded: ModuleUnderTest, guest: Gu
     assert guest.sh(f"cat {STATUS}").stdout == "suspended\n"
     guest.sh(f"echo on > {CONTROL}")
     assert calls(guest, mark) == ["suspend", "resume"]
+    guest.log.expect(r"resume \(suspended 1 times so far\)", since=mark)
     assert guest.sh(f"cat {STATUS}").stdout == "active\n"
 
 
@@ -50,6 +51,8 @@ def test_driver_is_unbound_and_bound_again(loaded: ModuleUnderTest, guest: Guest
     assert calls(guest, mark) == ["remove"]
     guest.sh(f"echo devicemodel > {DRIVER}/bind; test -e {DRIVER}/devicemodel")
     assert calls(guest, mark) == ["remove", "probe"]
+    # Each probe switches power management on, so each remove has to switch it off.
+    assert not [record.text for record in guest.log.since(mark) if "nbalanced" in record.text]
 
 
 def test_unload_while_suspended_wakes_the_device_first(module: ModuleUnderTest, guest: Guest) -> None:

@@ -1,4 +1,4 @@
-"""intrpt and bottomhalf: each edge of a button is one interrupt, the LED follows, nothing is left behind."""
+"""intrpt, bottomhalf and bh_threaded: each edge of a button is one interrupt, the LED follows, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ COUNT_LIMIT = 10
 """Seconds within which the last of many edges must have been counted."""
 
 
-both = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.module(name)) for name in ("intrpt", "bottomhalf")])
-"""Runs a test for each of the two modules, as part of that module's cell."""
+NAMES = ("intrpt", "bottomhalf", "bh_threaded")
+each = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.module(name)) for name in NAMES])
+"""Runs a test for each of the modules, as part of that module's cell."""
 
 
 def parameters(gpio: Chip, **other: object) -> str:
@@ -56,7 +57,7 @@ def counted(guest: Guest, name: str, total: int) -> None:
     assert interrupts(guest, name) == total
 
 
-@both
+@each
 def test_press_and_release_are_one_interrupt_each(name: str, buttons: Chip, guest: Guest) -> None:
     up, down = buttons.lines["button_up"], buttons.lines["button_down"]
     ups, downs = interrupts(guest, f"{name}-{UP}"), interrupts(guest, f"{name}-{DOWN}")
@@ -68,14 +69,14 @@ def test_press_and_release_are_one_interrupt_each(name: str, buttons: Chip, gues
     counted(guest, f"{name}-{UP}", ups + 4)  # a button's edge is not counted for the other
 
 
-@both
+@each
 def test_thousand_edges_are_thousand_interrupts(name: str, buttons: Chip, guest: Guest) -> None:
     before = interrupts(guest, f"{name}-{UP}")
     buttons.pulse(buttons.lines["button_up"], 500)
     counted(guest, f"{name}-{UP}", before + 1000)
 
 
-@both
+@each
 def test_led_is_lit_while_a_button_is_held(name: str, buttons: Chip, guest: Guest) -> None:
     up, down, led = (buttons.lines[role] for role in ("button_up", "button_down", "led"))
     assert buttons.read(led) == 0
@@ -90,7 +91,7 @@ def test_led_is_lit_while_a_button_is_held(name: str, buttons: Chip, guest: Gues
     buttons.wait(led, 0)
 
 
-@both
+@each
 def test_button_held_at_load_lights_the_led_and_unload_darkens_it(name: str, module: ModuleUnderTest, gpio: Chip) -> None:
     up, led = gpio.lines["button_up"], gpio.lines["led"]
     gpio.press(up)
@@ -112,7 +113,7 @@ def refused(module: ModuleUnderTest, guest: Guest, params: str, message: str) ->
     assert left.stdout == ""
 
 
-@both
+@each
 def test_what_cannot_be_had_is_refused(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     offsets = gpio.lines
     refused(module, guest, "", "needs chip=")
@@ -126,7 +127,7 @@ def test_what_cannot_be_had_is_refused(name: str, module: ModuleUnderTest, gpio:
     module.unload()
 
 
-@both
+@each
 def test_line_held_by_a_program_is_refused(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     line = gpio.lines["button_down"]
     holder = lines.agent(guest, "hold", gpio.chip, str(line))
@@ -138,7 +139,7 @@ def test_line_held_by_a_program_is_refused(name: str, module: ModuleUnderTest, g
     module.unload()
 
 
-@both
+@each
 def test_second_load_after_unload_starts_afresh(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     up = gpio.lines["button_up"]
     for _ in range(3):
@@ -150,7 +151,7 @@ def test_second_load_after_unload_starts_afresh(name: str, module: ModuleUnderTe
         gpio.pulse(up, 2)  # nobody listens: no handler may run
 
 
-@both
+@each
 def test_bouncing_button_disturbs_neither_load_nor_unload(name: str, module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
     """Edges come before, during and after both, as from a worn contact; what the kernel says to it is judged after the test."""
     up = gpio.lines["button_up"]
@@ -166,6 +167,35 @@ def test_bouncing_button_disturbs_neither_load_nor_unload(name: str, module: Mod
     before = interrupts(guest, f"{name}-{UP}")
     gpio.pulse(up, 10)
     counted(guest, f"{name}-{UP}", before + 20)
+
+
+# Two writers, each on a processor of its own, press and release their buttons at once, so that two handlers run at once.
+TWO_FINGERS = """
+import os, sys
+files = sys.argv[1:]
+for cpu, file in enumerate(files):
+    if os.fork() == 0:
+        os.sched_setaffinity(0, {cpu % os.cpu_count()})
+        wire = os.open(file, os.O_WRONLY)
+        for _ in range(1000):
+            os.pwrite(wire, b"1", 0)
+            os.pwrite(wire, b"0", 0)
+        os._exit(0)
+for _ in files:
+    assert os.wait()[1] == 0
+"""
+
+
+@each
+def test_led_is_dark_after_two_buttons_at_once(name: str, buttons: Chip, guest: Guest) -> None:
+    """Each handler reads both buttons and sets the LED: one that comes between would leave an older reading there."""
+    if not isinstance(buttons, lines.SimulatedChip):
+        pytest.skip("only the lab's own chip runs the handler on the processor of whoever presses")
+    up, down, led = (buttons.lines[role] for role in ("button_up", "button_down", "led"))
+    files = [buttons.drive_file(up), buttons.drive_file(down)]
+    for _ in range(3):
+        guest.python(f"import sys; sys.argv[1:] = {files!r}\n{TWO_FINGERS}", timeout=60)
+        buttons.wait(led, 0)
 
 
 STARTS = r"bottom half starts, interrupts: (\d+)"
@@ -195,14 +225,27 @@ def test_bottom_half_sees_every_interrupt(buttons: Chip, guest: Guest) -> None:
 
 @pytest.mark.module("bottomhalf")
 def test_unload_cancels_pending_work(module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
-    """Edges just before the unload: a run that has begun ends first, and none begins after."""
+    """Edges just before the unload, and while a run is under way: that one ends, and what they asked for is dropped."""
+    up = gpio.lines["button_up"]
     for _ in range(3):
         module.load(parameters(gpio))
         mark = guest.log.mark()
-        gpio.pulse(gpio.lines["button_up"], 5)
+        gpio.press(up)
+        guest.log.expect(STARTS, since=mark)
+        gpio.release(up)  # the first run takes half a second, so this asks for another one
         module.unload()
         texts = [record.text for record in guest.log.since(mark) if record.text.startswith("bottomhalf: ")]
         last = texts.index("bottomhalf: the lines are free")
         assert last == len(texts) - 1, texts
         starts = sum(1 for text in texts if re.search(STARTS, text))
-        assert starts == sum(1 for text in texts if ENDS in text), texts
+        assert starts == sum(1 for text in texts if ENDS in text) == 1, texts
+
+
+@pytest.mark.module("bh_threaded")
+def test_each_button_has_a_thread(module: ModuleUnderTest, gpio: Chip, guest: Guest) -> None:
+    """And unloading ends both."""
+    threads = "grep -lE '^irq/[0-9]+-bh_thr' /proc/[0-9]*/comm 2>/dev/null | wc -l"
+    module.load(parameters(gpio))
+    assert guest.sh(threads).stdout.strip() == "2"
+    module.unload()
+    assert guest.sh(threads).stdout.strip() == "0"

@@ -1,6 +1,7 @@
 """ioctl and chardev2: what the commands do, and that nothing else is done for whoever asks for it."""
 
 import pytest
+from slow_memory import SLOW_MEMORY
 
 from kmodlab.guest.shell import Guest
 from kmodlab.verify.module import ModuleUnderTest
@@ -10,7 +11,7 @@ CHARDEV2 = pytest.mark.module("chardev2")
 
 # The commands as the headers define them: direction, size, type and number.
 COMMANDS = """
-import ctypes, errno, fcntl, os, struct
+import ctypes, errno, fcntl, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 WRITE, READ = 1, 2
 def command(direction, kind, number, size):
@@ -25,8 +26,8 @@ def ioctl(f, request, argument):
 """
 
 VALUES = f"""{COMMANDS}
-VALSET, VALGET = command(WRITE, ord("f"), 0, 4), command(READ, ord("f"), 1, 4)
-VALGET_NUM, VALSET_NUM = command(READ, ord("f"), 2, 4), command(WRITE, ord("f"), 3, 4)
+VALSET, VALGET = command(WRITE, 0xEA, 0, 4), command(READ, 0xEA, 1, 4)
+VALGET_NUM, VALSET_NUM = command(READ, 0xEA, 2, 4), command(0, 0xEA, 3, 0)
 def opened(): return os.open("/dev/ioctltest", os.O_RDONLY)
 def get(f, request=VALGET):
     buffer = ctypes.create_string_buffer(b"\\xaa" * 16, 16)
@@ -35,6 +36,27 @@ def get(f, request=VALGET):
     return struct.unpack("I", buffer.raw[:4])[0]
 def set(f, value):
     assert ioctl(f, VALSET, ctypes.create_string_buffer(struct.pack("I", value), 4)) == 0
+"""
+
+# A system call as a 32-bit program makes it: push rbx; mov eax, 54 (ioctl); mov ebx, edi; mov ecx, esi; int 0x80; pop rbx; ret.
+# The third argument is in edx already. A kernel without 32-bit programs kills who tries; who lives is told by exit status 0.
+CALL_OF_32_BITS = f"""{VALUES}
+import mmap, platform
+MAP_32BIT = 0x40
+page = mmap.mmap(-1, 8192, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_32BIT, 7)
+where = ctypes.addressof(ctypes.c_char.from_buffer(page))
+page[:16] = bytes.fromhex("53 b8 36000000 89fb 89f1 cd80 5b c3").ljust(16, b"\\xc3")
+call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)(where)
+data = where + 4096
+f = opened()
+set(f, 0xDEADBEEF)
+child = os.fork()
+if not child:
+    call(f, VALGET, data)
+    os._exit(0)
+if os.wait()[1]:
+    print("no 32-bit programs")
+    sys.exit()
 """
 
 MESSAGES = f"""{COMMANDS}
@@ -67,6 +89,26 @@ assert os.pread(f, 1, 1) == b"7" and os.pread(f, 5, 3) == b""
 
 
 @IOCTL
+def test_commands_of_a_32_bit_program(loaded: ModuleUnderTest, guest: Guest) -> None:
+    """Each of them: the kernel hands them to a function of their own, and answers some numbers itself."""
+    if guest.sh("uname -m").stdout.strip() != "x86_64":
+        pytest.skip("the call is made in x86 machine code")
+    answer = guest.python(f"""{CALL_OF_32_BITS}
+def value(): return struct.unpack("I", page[4096:4100])[0]
+for request in (VALGET, VALGET_NUM):
+    page[4096:4104] = bytes(8)
+    assert call(f, request, data) == 0 and value() == 0xDEADBEEF, hex(request)
+    assert page[4100:4104] == bytes(4), "it wrote more than it said"
+page[4096:4100] = struct.pack("I", 77)
+assert call(f, VALSET, data) == 0 and get(f) == 77
+assert call(f, VALSET_NUM, 0xFEDCBA98) == 0 and get(f) == 0xFEDCBA98
+assert call(f, VALSET + 4, data) == -errno.ENOTTY
+""")
+    if answer.stdout:
+        pytest.skip("this kernel runs no 32-bit programs")
+
+
+@IOCTL
 def test_each_open_file_has_its_own_value(loaded: ModuleUnderTest, guest: Guest) -> None:
     guest.python(f"""{VALUES}
 first, second = opened(), opened()
@@ -84,8 +126,8 @@ def test_unknown_command_is_no_typewriter(loaded: ModuleUnderTest, guest: Guest)
     guest.python(f"""{VALUES}
 f = opened()
 set(f, 5)
-unknown = [0, 0x5401, 0xFFFFFFFF, VALSET + 4, command(READ, ord("f"), 0, 4), command(WRITE, ord("f"), 0, 8),
-           command(WRITE, ord("g"), 0, 4), command(0, ord("f"), 0, 0)]
+unknown = [0, 0x5401, 0xFFFFFFFF, VALSET + 4, command(READ, 0xEA, 0, 4), command(WRITE, 0xEA, 0, 8),
+           command(WRITE, 0xEB, 0, 4), command(0, 0xEA, 0, 0), command(WRITE, 0xEA, 3, 4)]
 answers = {{hex(request): ioctl(f, request, ctypes.create_string_buffer(64)) for request in unknown}}
 assert {{*answers.values()}} == {{-errno.ENOTTY}}, answers
 assert get(f) == 5
@@ -229,3 +271,26 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert seen <= messages | {{b""}}, seen
 """)
+
+
+@CHARDEV2
+def test_slow_reader_holds_nobody_up(loaded: ModuleUnderTest, guest: Guest) -> None:
+    """A reader whose memory another program serves (userfaultfd) waits in the middle of its call; others must not."""
+    answer = guest.python(f"""{MESSAGES}{SLOW_MEMORY}
+import threading
+assert set(b"first") == 0
+slow = Slow()
+reader = threading.Thread(target=lambda: ioctl(f, GET_MSG, slow.address + slow.size - 2))
+reader.start()
+slow.expect()
+writer = threading.Thread(target=lambda: set(b"second"), daemon=True)
+writer.start()
+writer.join(10)
+held_up = writer.is_alive()
+slow.serve()
+reader.join()
+assert not held_up, "a reader that waits for its memory holds the lock"
+assert ctypes.string_at(slow.address + slow.size - 2, 6) == b"first\\0", "the message that it asked for, as a whole"
+""")
+    if answer.stdout:
+        pytest.skip(answer.stdout)

@@ -11,7 +11,7 @@ LOCKS = {
         "the mutex is locked",
         "it cannot be locked twice",
         "the mutex is unlocked",
-        "two tasks counted to 20000 of 20000",
+        "two tasks counted to 1000 of 1000",
         "exit",
     ],
     "example_spinlock": [
@@ -20,7 +20,7 @@ LOCKS = {
         "static spinlock unlocked",
         "dynamic spinlock locked",
         "dynamic spinlock unlocked",
-        "two tasks counted to 200000 of 200000",
+        "two tasks counted to 1000000 of 1000000",
         "exit",
     ],
     "example_rwlock": [
@@ -48,7 +48,7 @@ LOCKS = {
         "was bit 3 set? yes",
         "bit 3 set: 00001000",
         "all bits: 11111111",
-        "two tasks counted to 200000 of 200000",
+        "two tasks counted to 2000000 of 2000000",
         "exit",
     ],
 }

@@ -1,6 +1,7 @@
 """procfs1 to procfs4: what a file promises to whoever reads, writes and seeks in any way at all."""
 
 import pytest
+from slow_memory import SLOW_MEMORY
 
 from kmodlab.guest.shell import Guest, Result
 from kmodlab.verify.module import ModuleUnderTest
@@ -39,11 +40,16 @@ BAD_ADDRESSES = """
 import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 f = os.open(sys.argv[1], os.O_RDWR if "w" in sys.argv[2] else os.O_RDONLY)
+if "w" in sys.argv[2]:
+    os.pwrite(f, b"something to lose", 0)
+    os.lseek(f, 0, os.SEEK_SET)
+before = os.pread(f, 4096, 0)
 calls = [libc.read] * ("r" in sys.argv[2]) + [libc.write] * ("w" in sys.argv[2])
 for call in calls:
     for address in (1, -4096):
         assert call(f, ctypes.c_void_p(address), 10) == -1, (call, address)
         assert ctypes.get_errno() == errno.EFAULT
+        assert os.pread(f, 4096, 0) == before, "a call that failed has changed the contents"
 """
 
 # What fits is taken, the rest is refused, and nothing beyond the buffer is ever read or written.
@@ -200,6 +206,57 @@ def test_oversized_write_is_refused_in_the_end(loaded: ModuleUnderTest, guest: G
 def test_readers_and_writers_at_once_see_whole_texts(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
     # procfs2 logs all that is written: not more than the kernel's log can hold.
     run(guest, RACE, path, size, 12 if loaded.name == "procfs2" else 60)
+
+
+@pytest.mark.parametrize(("path", "size"), BUFFERS)
+def test_reader_in_the_middle_of_its_copy_sees_one_text(loaded: ModuleUnderTest, guest: Guest, path: str, size: int) -> None:
+    """The second half of a reader's memory is served late (userfaultfd). A writer that came between would tear the text."""
+    answer = guest.python(f"""import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+{SLOW_MEMORY}
+import threading
+size = {size}
+f = os.open({path!r}, os.O_RDWR)
+os.pwrite(f, b"a" * size, 0)
+slow = Slow()
+to = slow.address + slow.size - size // 2
+reader = threading.Thread(target=lambda: libc.pread(f, ctypes.c_void_p(to), size, 0))
+reader.start()
+slow.expect()
+writer = threading.Thread(target=lambda: os.pwrite(f, b"b" * size, 0))
+writer.start()
+writer.join(1)  # it ends now, or waits for the reader
+slow.serve()
+reader.join()
+writer.join()
+text = ctypes.string_at(to, size)
+assert text in (b"a" * size, b"b" * size), text
+assert os.pread(f, 4096, 0) == b"b" * size
+""")
+    if answer.stdout:
+        pytest.skip(answer.stdout)
+
+
+@pytest.mark.module("procfs3")
+def test_procfs3_knows_its_end_through_another_mount(loaded: ModuleUnderTest, guest: Guest) -> None:
+    """A second mount of /proc has inodes of its own; one that is held open keeps the size that it had."""
+    guest.sh("mkdir -p /tmp/proc && mount -t proc proc /tmp/proc")
+    try:
+        guest.python("""
+import os
+other = os.open("/tmp/proc/buffer2k", os.O_RDONLY)
+for text in (b"hello", b"hi"):
+    with open("/proc/buffer2k", "wb") as f: f.write(text)
+    assert os.lseek(other, 0, os.SEEK_END) == len(text)
+    assert os.pread(other, 100, 0) == text
+""")
+    finally:
+        guest.sh("umount /tmp/proc && rmdir /tmp/proc")
+
+
+@pytest.mark.module("procfs3")
+def test_procfs3_is_not_emptied_by_truncation(loaded: ModuleUnderTest, guest: Guest) -> None:
+    assert guest.sh("echo kept > /proc/buffer2k; : > /proc/buffer2k; cat /proc/buffer2k").stdout == "kept\n"
 
 
 @pytest.mark.module("procfs2")

@@ -40,7 +40,7 @@ def untouched(name):
 
 def opened(guest: Guest, mark: int, uid: int) -> list[str]:
     """The names that were logged for a user since *mark*."""
-    line = re.compile(rf"^syscall: user {uid}, process \d+ \(.*?\) opens: (.*)$")
+    line = re.compile(rf"^syscall_spy: user {uid}, process \d+ \(.*?\) opens: (.*)$")
     return [match[1] for record in guest.log.since(mark) if (match := line.match(record.text))]
 
 
@@ -60,7 +60,7 @@ for uid in (4242, 4243, 0):
 def test_nobody_is_spied_on_unless_told(loaded: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()
     guest.python(f"{AS_USER}\nfor uid in (0, 4242, 65534): assert as_user(uid, opens('/etc/hostname')) == 0")
-    assert not [record for record in guest.log.since(mark) if record.text.startswith("syscall: user")]
+    assert not [record for record in guest.log.since(mark) if record.text.startswith("syscall_spy: user")]
 
 
 def test_user_can_be_changed_while_it_spies(loaded: ModuleUnderTest, guest: Guest) -> None:
@@ -159,6 +159,28 @@ sys.exit(as_user(4242, work))'""")
     guest.sh("echo words > /tmp/fifo; rm /tmp/fifo")
     caller.expect("came back with .*words")
     assert caller.wait() == 0
+
+
+def test_user_that_was_seen_is_named_and_not_the_next(module: ModuleUnderTest, guest: Guest) -> None:
+    """The parameter changes while a call of the user who was spied on is under way."""
+    module.load("uid=4242")
+    mark = guest.log.mark()
+    guest.sh("rm -f /tmp/fifo; mkfifo /tmp/fifo; chmod 666 /tmp/fifo")
+    caller = guest.spawn(f"""exec python3 -c '
+{AS_USER.replace("'", '"')}
+def work():
+    name = untouched("/tmp/fifo")
+    print("calls", os.getpid(), flush=True)
+    libc.openat(-100, name, os.O_RDONLY)
+os.umask(0)
+sys.exit(as_user(4242, work))'""")
+    pid = caller.expect("^calls").split()[1]
+    guest.sh(f"until grep -qE 'wait_for_partner|fifo_open' /proc/{pid}/stack; do :; done")
+    guest.sh("echo 4243 > /sys/module/syscall_spy/parameters/uid; echo words > /tmp/fifo; rm /tmp/fifo")
+    assert caller.wait() == 0
+    assert "/tmp/fifo" in opened(guest, mark, 4242)
+    assert opened(guest, mark, 4243) == []
+    module.unload()
 
 
 def test_unload_among_busy_callers(module: ModuleUnderTest, guest: Guest) -> None:

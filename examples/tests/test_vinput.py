@@ -177,3 +177,19 @@ print(sorted(os.listdir("/sys/class/vinput")))
 @pytest.mark.module("vkbd")
 def test_export_unexport_and_use_at_once(vkbd: ModuleUnderTest, guest: Guest) -> None:
     assert guest.python(STORM, timeout=120).stdout == "['export', 'unexport']\n"
+
+
+@pytest.mark.module("vkbd")
+def test_one_keyboard_more_than_there_is_room_for_is_refused(vkbd: ModuleUnderTest, guest: Guest) -> None:
+    """The 33rd: and it holds nothing, so that the driver can go once the others are unexported."""
+    guest.sh(f"for n in $(seq 31); do echo vkbd > {CLASS}/export || exit 1; done", timeout=120)
+    guest.python(
+        "import errno, os\n"
+        f"file = os.open('{CLASS}/export', os.O_WRONLY)\n"
+        "try: os.write(file, b'vkbd')\n"
+        "except OSError as problem: assert problem.errno == errno.ENOSPC, problem\n"
+        "else: raise AssertionError('exported')"
+    )
+    assert guest.sh("awk '$1 == \"vkbd\" {print $3}' /proc/modules").stdout == "32\n"
+    guest.sh(f"for n in $(seq 0 31); do echo $n > {CLASS}/unexport || exit 1; done", timeout=120)
+    assert guest.sh("awk '$1 == \"vkbd\" {print $3}' /proc/modules").stdout == "0\n"
