@@ -49,7 +49,8 @@ for call in calls:
     for address in (1, -4096):
         assert call(f, ctypes.c_void_p(address), 10) == -1, (call, address)
         assert ctypes.get_errno() == errno.EFAULT
-        assert os.pread(f, 4096, 0) == before, "a call that failed has changed the contents"
+        if "w" in sys.argv[2]:  # what nobody writes may say something else each time
+            assert os.pread(f, 4096, 0) == before, "a call that failed has changed the contents"
 """
 
 # What fits is taken, the rest is refused, and nothing beyond the buffer is ever read or written.
