@@ -26,4 +26,4 @@ def test_every_scenario_is_listed_with_its_host() -> None:
     )
     assert answer.returncode == 0, answer.stderr
     found = {each["Scenario Name"]: each["Instance Name"] for each in yaml.safe_load(answer.stdout)}
-    assert sorted(found) == SCENARIOS and found["default"] == found["enrolment"] == "host"
+    assert sorted(found) == SCENARIOS and found["default"] == found["enrolment"] == found["classroom"] == "host"

@@ -1,0 +1,60 @@
+"""A seat before the class: `seat.py FOLDER` starts it, with an archive, a student, and one with ideas of her own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+from kmodlab.debian.archive import Resolved, download, resolve
+from kmodlab.ground.errors import LabError
+from kmodlab.machine.debian_host import machine
+from kmodlab.plan.kernels import default_fleet, load_inventory, select
+
+KERNEL = "6.12-x86_64"
+LACKING = ("sudo", "linux-headers-amd64={version}")
+"""What the lab's machine has not: the first as everybody has it who is not root, the second for the role to install."""
+STUDENTS = """
+set -e
+tar -x -C /srv
+dpkg --install /srv/archive/sudo_*.deb
+echo 'deb [trusted=yes] file:/srv/archive ./' >/etc/apt/sources.list
+apt-get -q update >/dev/null
+for user in alice mallory; do useradd --create-home --shell /bin/bash $user; done
+ln -s /etc /home/mallory/kmodlab-examples
+chown --no-dereference mallory: /home/mallory/kmodlab-examples
+"""
+
+
+def main(folder: Path) -> None:
+    vm = machine(KERNEL, folder)
+    vm.start()
+    command = ["ssh", "-F", str(vm.ssh_config), vm.kernel.id, "--", STUDENTS]
+    answer = subprocess.run(command, input=_archive(folder / "archive"), capture_output=True, timeout=120, check=False)
+    if answer.returncode:
+        raise LabError(f"the seat: {answer.stderr.decode(errors='replace').strip()}")
+
+
+def _archive(folder: Path) -> bytes:
+    """An archive of the lacking packages, in a tar."""
+    (kernel,) = select([KERNEL], load_inventory(), default_fleet())
+    resolved = resolve([kernel])[kernel.id]
+    if not isinstance(resolved, Resolved):
+        raise resolved
+    download(resolved, [package.format(version=resolved.version) for package in LACKING], folder)
+    scan = ["dpkg-scanpackages", "--multiversion", "."]
+    index = subprocess.run(scan, cwd=folder, capture_output=True, check=True, timeout=60).stdout
+    (folder / "Packages").write_bytes(index)
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(folder, arcname="archive")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except LabError as problem:
+        sys.exit(f"classroom: {problem}")
