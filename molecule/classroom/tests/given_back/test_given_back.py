@@ -10,7 +10,8 @@ def test_rules_and_settings_are_gone(host: Host) -> None:
 
 
 def test_a_students_work_stays_and_nothing_else(host: Host) -> None:
-    assert host.check_output("find /home/alice/kmodlab-examples -type f") == "/home/alice/kmodlab-examples/hello-1.c"
+    sources = "find /home/alice/kmodlab-examples -name '*.[ch]' ! -name '*.mod.c' -o -name Makefile -o -name .handed-out.json"
+    assert host.check_output(sources) == "/home/alice/kmodlab-examples/hello-1.c"
     assert host.file("/home/alice/kmodlab-examples/hello-1.c").contains("mine")
 
 
