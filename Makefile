@@ -89,7 +89,7 @@ report: setup  ## show the newest results again
 
 clean:  ## stop this checkout's VMs, remove its reports
 	@[ ! -x $(run)kmodlab ] || $(run)kmodlab stop
-	rm -rf reports .pytest_cache .mypy_cache .ruff_cache
+	rm -rf reports .hypothesis .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean  ## and the caches and the virtual environment
 	@[ ! -x $(run)kmodlab ] || $(run)kmodlab forget

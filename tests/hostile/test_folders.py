@@ -104,4 +104,4 @@ def test_a_vm_gets_nothing_of_ours_and_its_files_may_have_any_name(
     found = _settings(vm.ssh_config, "6.12-x86_64")
     assert {name: found[name] for name in CLOSED} == CLOSED
     assert found["identityfile"].replace("%%", "%") == str(tmp_path / "a, b;%h 'c'/kmodlab/ssh/id_ed25519")
-    assert found["controlpath"].replace("%%", "%") == str(vm.folder / "ssh")
+    assert found["controlpath"].replace("%%", "%").startswith(str(vm.folder / "ssh-"))

@@ -20,4 +20,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: it puts an element into a list in which it is already");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: it puts an element into a list in which it is already");

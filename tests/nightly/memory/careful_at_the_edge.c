@@ -47,4 +47,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("No fault at all: it uses its memory to the last byte, and reads what is still its own");
+MODULE_DESCRIPTION(
+	"No fault at all: it uses its memory to the last byte, and reads what is still its own");

@@ -42,4 +42,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("No fault at all: it has its memory freed a moment later, when nobody reads it any more");
+MODULE_DESCRIPTION(
+	"No fault at all: it has its memory freed a moment later, when nobody reads it any more");

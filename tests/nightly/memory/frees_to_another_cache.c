@@ -31,4 +31,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: it gives an object back to a cache that it is not from");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: it gives an object back to a cache that it is not from");

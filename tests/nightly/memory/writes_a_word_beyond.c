@@ -25,4 +25,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: it writes eight bytes behind the end of its memory");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: it writes eight bytes behind the end of its memory");
