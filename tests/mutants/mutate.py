@@ -24,6 +24,8 @@ LINK = Path(".cache/collections/ansible_collections/kmodlab")
 """Where Ansible finds the collection that a checkout is; see setup.sh."""
 TOUCHED = {"vinput": ("vinput", "vkbd")}
 """Whose cells a mutation changes, where that is not only its module's."""
+LIMIT = 2 * 3600.0
+"""Seconds that one round may take."""
 ENOUGH = 0.95
 """Of the mutations, so many must be killed."""
 
@@ -96,6 +98,7 @@ def prove(mutations: list[Mutation], kernel: str) -> Iterator[tuple[Mutation, st
             env=os.environ | {"PYTHONPATH": str(copy)},
             stdout=subprocess.DEVNULL,
             check=False,
+            timeout=LIMIT,
         )
         results = reports / "latest/results.json"
         cells = json.loads(results.read_text())["cells"] if results.exists() else []
