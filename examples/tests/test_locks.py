@@ -59,7 +59,7 @@ trap 'kill $pids' EXIT"""
 """Two busy loops make the tasks lose their processors at moments of the scheduler's choice."""
 
 
-@pytest.mark.parametrize(("beside", "loads"), [(BUSY, 3), ("", 6)], ids=["busy", "idle"])
+@pytest.mark.parametrize(("beside", "loads"), [(BUSY, 3), ("", 9)], ids=["busy", "idle"])
 @pytest.mark.parametrize("told", [pytest.param(told, id=name, marks=pytest.mark.module(name)) for name, told in LOCKS.items()])
 def test_tells_the_same_each_time(module: ModuleUnderTest, guest: Guest, told: list[str], beside: str, loads: int) -> None:
     """On an idle machine both tasks run at once all the time; on a busy one they are interrupted."""
