@@ -158,12 +158,12 @@ def _told(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def own_needs(ko: Path, own: Iterable[str]) -> list[str]:
-    """Those of the lab's `own` modules whose symbols a module's file uses, as its `depends` says."""
+    """Those of the lab's `own` modules whose symbols a module's file uses (its `depends`), or that its softdep names first."""
     near: dict[str, str] = {}
     for name in own:  # of several of one name, that of the nearest folder
         if name != ko.stem and _shared(name, ko.stem) >= _shared(near.get(kernel_name(name), ""), ko.stem):
             near[kernel_name(name)] = name
-    depends = {kernel_name(name) for name in modinfo(ko).get("depends", "").split(",")}
+    depends = {kernel_name(name) for name in (*modinfo(ko).get("depends", "").split(","), *soft_needs(ko))}
     return [name for name in near.values() if kernel_name(name) in depends]
 
 

@@ -159,14 +159,18 @@ class Worker:
         in_tree = [each for ko in own for each in in_tree_needs(ko, self.entries)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
         gpio = wiring if "gpio" in entry.hardware else None
-        soft = [each for ko in own for each in soft_needs(ko)]
+        lab = {kernel_name(each) for each in self.entries}
+        soft = [each for ko in own for each in soft_needs(ko) if kernel_name(each) not in lab]
         return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), soft, gpio)
 
-    def _needs(self, entry: Module) -> list[Module]:
+    def _needs(self, entry: Module, above: frozenset[str] = frozenset()) -> list[Module]:
+        """In loading order. Soft dependencies may go round in a circle, which is left where it closes."""
         found: dict[str, Module] = {}
+        above |= {entry.name}
         for name in dict.fromkeys([*entry.needs, *own_needs(self.column.ko(entry.name), self.entries)]):
-            need = self.entries[name]
-            found.update({each.name: each for each in (*self._needs(need), need)})
+            if name not in above:
+                need = self.entries[name]
+                found.update({each.name: each for each in (*self._needs(need, above), need)})
         return list(found.values())
 
     def files(self, module: ModuleUnderTest) -> list[Path]:

@@ -1,11 +1,14 @@
 """What a module is loaded with, and after."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from kmodlab.plan.catalog import Module
 from kmodlab.verify import module
 from kmodlab.verify.module import kernel_name, kernel_words, own_needs, typed
+from kmodlab.verify.worker import Worker
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,18 @@ def test_of_several_of_one_name_the_nearest_is_needed(monkeypatch: pytest.Monkey
     own = ["alice.hub", "alice.spoke", "bob.hub", "bob.spoke", "other_one"]
     assert own_needs(Path("/x/alice.spoke.ko"), own) == ["alice.hub", "other_one"]
     assert own_needs(Path("/x/bob.spoke.ko"), own) == ["bob.hub", "other_one"]
+
+
+def test_what_a_softdep_names_is_needed_first_where_the_lab_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "modinfo", lambda ko: {"depends": "", "softdep": "pre: other-one crc32c post: late"})
+    assert own_needs(Path("/x/one.ko"), ["one", "other_one", "late"]) == ["other_one"]
+    assert own_needs(Path("/x/other_one.ko"), ["one", "other_one"]) == [], "it does not need itself"
+
+
+def test_softdeps_that_go_round_in_a_circle_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {"a": "pre: b", "b": "pre: c", "c": "pre: a"}
+    monkeypatch.setattr(module, "modinfo", lambda ko: {"softdep": says[ko.stem]})
+    worker = Worker.__new__(Worker)
+    worker.entries = {name: Module(name=name) for name in says}
+    monkeypatch.setattr(worker, "column", SimpleNamespace(ko=lambda name: Path(f"/x/{name}.ko")), raising=False)
+    assert [need.name for need in worker._needs(worker.entries["a"])] == ["c", "b"]
