@@ -238,10 +238,25 @@ assert os.pread(f, 4096, 0) == b"b" * size
         pytest.skip(answer.stdout)
 
 
+# Not every image has the programs mount and umount.
+MOUNTED = """
+import ctypes, os
+os.mkdir("/tmp/proc")
+if ctypes.CDLL(None, use_errno=True).mount(b"proc", b"/tmp/proc", b"proc", 0, None):
+    raise OSError(ctypes.get_errno(), "mount")
+"""
+UNMOUNTED = """
+import ctypes, os
+if ctypes.CDLL(None, use_errno=True).umount(b"/tmp/proc"):
+    raise OSError(ctypes.get_errno(), "umount")
+os.rmdir("/tmp/proc")
+"""
+
+
 @pytest.mark.module("procfs3")
 def test_procfs3_knows_its_end_through_another_mount(loaded: ModuleUnderTest, guest: Guest) -> None:
     """A second mount of /proc has inodes of its own; one that is held open keeps the size that it had."""
-    guest.sh("mkdir -p /tmp/proc && mount -t proc proc /tmp/proc")
+    guest.python(MOUNTED)
     try:
         guest.python("""
 import os
@@ -252,7 +267,7 @@ for text in (b"hello", b"hi"):
     assert os.pread(other, 100, 0) == text
 """)
     finally:
-        guest.sh("umount /tmp/proc && rmdir /tmp/proc")
+        guest.python(UNMOUNTED)
 
 
 @pytest.mark.module("procfs3")

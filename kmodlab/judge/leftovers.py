@@ -158,7 +158,7 @@ def _algorithm(block: str) -> str:
 
 BLOCKS: Mapping[str, Callable[[str], str]] = {"/proc/crypto": _algorithm}
 PARTS: Mapping[str, Callable[[str], str]] = {
-    "/proc/interrupts": _found(r"^ *(\d+):.*\s(\S.*)$"),
+    "/proc/interrupts": _found(r"^ *\d+:.*\s(\S.*)$"),  # without the number: a suspend gives devices others
     "/proc/modules": _found(r"^(\S+) \d+ (\d+) "),
     "/proc/net/protocols": _found(r"^(\S+) "),
     "/proc/net/netlink": _found(r"^\S+ +(\d+) +0 "),  # the kernel's own sockets; a process has its number

@@ -39,7 +39,7 @@ priority     : 100
             "           CPU0       CPU1       \n  1:          9          0   IO-APIC   1-edge      i8042\n",
             "           CPU0       CPU1       \n  1:         12          0   IO-APIC   1-edge      i8042\n"
             " 42:          0          0  dummy  0  toy\n",
-            "interrupt 42 toy",
+            "interrupt toy",
         ),
         (
             "/proc/modules",
@@ -87,6 +87,11 @@ def test_two_of_a_kind_are_more_than_one() -> None:
         ("/proc/modules", "", "dummy 1 2 - Live 0x0\n"),  # came with it
         ("/proc/crypto", CRYPTO.format(2), CRYPTO.format(3)),
         ("/proc/crypto", CRYPTO.format(2), f"{BUILT_IN}\n{CRYPTO.format(2)}"),
+        (
+            "/proc/interrupts",
+            " 24:  0  PCI-MSI  16384-edge  virtio0-config\n 25:  7  PCI-MSI  16385-edge  virtio1-config\n",
+            " 24:  7  PCI-MSI  16385-edge  virtio1-config\n 25:  0  PCI-MSI  16384-edge  virtio0-config\n",
+        ),
         ("threads", "kthreadd", "kthreadd\nkworker/u8:2-events_unbound"),
         ("processes", "sshd-session", "sshd-session\nsshd"),
         ("/proc/sys/kernel/tainted", "0\n", "4096\n"),  # others judge it
