@@ -105,7 +105,7 @@ class Cell:
 
     def explain(self, stage: Stage, reason: str) -> tuple[Stage, str]:
         """The kernel's own word on what went wrong outranks the symptom, which says at which stage it did."""
-        if self.failed and self.failed[0] is Stage.LOG:
+        if self.failed and self.failed[:2] == (Stage.LOG, Verdict.FAIL):
             return self.failed[0], self.failed[2]  # that was the kernel's own word already
         reason = f"{self.when}{reason}"
         if self.failed:

@@ -457,3 +457,12 @@ def test_of_two_reports_of_one_fault_the_longer_is_kept_wherever_it_stands(colum
     aftermath(worker, cell, watch)
     (found,) = cell.findings.values()
     assert [str(frame) for frame in found.frames] == ["one_init+0x10 [one]"]
+
+
+def test_a_fault_outranks_a_search_for_leaks_that_failed_but_not_a_leak(column: Column) -> None:
+    """An error of the lab's must not stand where the kernel has said what is wrong."""
+    cell = worker_of(column).begin("one")
+    cell.fail(Stage.LOG, "the search for leaks failed: no answer", Verdict.ERROR)
+    assert cell.explain(Stage.LOG, "panic: it stopped") == (Stage.LOG, "panic: it stopped")
+    assert cell.failed == (Stage.LOG, Verdict.FAIL, "panic: it stopped")
+    assert cell.explain(Stage.LOG, "kmemleak: 1 new suspected memory leaks") == (Stage.LOG, "panic: it stopped")
