@@ -135,9 +135,8 @@ class Project:
             except _EndedError as problem:
                 self.close()
                 return Said(kind="failed", text=str(problem))
-            except (
-                BaseException
-            ):  # a time limit of pytest's, too: what it says now would be taken for an answer to something else
+            except BaseException:
+                # A time limit of pytest's, too: what it says now would be taken for an answer to something else.
                 self.close()
                 raise
         return said
