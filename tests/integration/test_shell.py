@@ -95,6 +95,7 @@ def test_a_debugger_stops_where_the_module_begins_and_knows_its_lines() -> None:
                 shell.expect(PROMPT)
             shell.sendline("cat /dev/chardev")
             shell.expect("Hello world!")
+            shell.expect(PROMPT)
         shell.sendeof()
         shell.expect(pexpect.EOF)
     assert nothing_runs()
