@@ -26,6 +26,7 @@ def test_rounds_change_no_cell_twice() -> None:
     for each in rounds(load()):
         cells = [cell for mutation in each for cell in mutation.cells]
         assert len(cells) == len(set(cells))
+        assert len({mutation.kernel for mutation in each}) == 1, "a round is one run on one kernel"
 
 
 def test_what_does_not_build_was_not_tried() -> None:
