@@ -8,6 +8,7 @@ FRESH ?=
 KEEP ?=
 CHECKS ?=
 FAULTS ?=
+COVERAGE ?=
 STRESS ?=
 SCENARIO ?= default
 REFRESH ?=
@@ -23,7 +24,7 @@ on = $(filter-out 0 no off false,$(1))
 modules := $(or $(MODULES),examples)
 
 # What is asked of a run, in the command's words.
-asked = --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(BOARDS),--boards "$(BOARDS)")
+asked = --kernels "$(KERNELS)" --modules "$(modules)" --only "$(ONLY)" $(if $(call on,$(SECUREBOOT)),--secureboot) $(if $(call on,$(QUICK)),--quick) $(if $(call on,$(FRESH)),--fresh) $(if $(call on,$(CHECKS)),--checks) $(if $(call on,$(FAULTS)),--faults) $(if $(call on,$(COVERAGE)),--coverage) $(if $(BOARDS),--boards "$(BOARDS)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup matrix quick test lint unit integration molecule nightly mutants lock generated bench report clean distclean
@@ -34,7 +35,7 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, STRESS=200, REFRESH=1, BOARDS=FILE
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, COVERAGE=1, STRESS=200, REFRESH=1, BOARDS=FILE
 	@$(run)kmodlab matrix $(asked) $(if $(call on,$(KEEP)),--keep) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh)
 
 quick: KERNELS := um-6.12

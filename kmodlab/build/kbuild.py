@@ -91,6 +91,11 @@ class BuildResult:
         return self.folder / f"{self.module.file}.debug"
 
     @property
+    def notes(self) -> Path:
+        """What its compiler noted of each object, which its counts are read with; not there where it counts nothing."""
+        return self.folder / f"{self.module.file}.notes"
+
+    @property
     def log(self) -> str:
         return (self.folder / "build.log").read_text()
 
@@ -117,6 +122,7 @@ def build(
     *,
     cross: str = "",
     limits: Limits = BUILDING,
+    coverage: bool = False,
 ) -> dict[str, BuildResult]:
     """Build modules (or take them from the cache) for kernel `release`, whose build root is `root`; results by name.
 
@@ -124,7 +130,7 @@ def build(
     the names of the root's compiler and tools begin with, where the kernel is of another architecture than the root.
     """
     modules = list(modules)
-    kernel = Target(root, release, cross, limits)
+    kernel = Target(root, release, cross, limits, coverage=coverage)
     results: dict[str, BuildResult] = {}
     waiting, symbols = modules, dict[Part, str]()
     while waiting:
@@ -399,8 +405,9 @@ def _store(result: BuildResult, ko: Path | None, log: str, left_out: str = "", e
     with filled(result.folder) as folder:
         if content and ko:
             (folder / result.ko.name).write_bytes(content)
-            with suppress(LabError):  # what is known of the module is known without
-                (folder / result.debug.name).write_bytes(read_regular(ko.with_name(f"{ko.name}.debug"), LARGEST))
+            for beside in (result.debug, result.notes):
+                with suppress(LabError):  # what is known of the module is known without
+                    (folder / beside.name).write_bytes(read_regular(ko.with_name(f"{ko.name}{beside.suffix}"), LARGEST))
             own = [
                 line for line in exports.splitlines() if result.module.file in [Path(word).name for word in line.split("\t")[2:3]]
             ]

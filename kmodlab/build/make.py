@@ -102,6 +102,13 @@ exec "$@"
 """
 """TOP, the number of folders whose rules are restricted, these, and the command."""
 STRIP = 'for file; do "$0objcopy" --compress-debug-sections "$file" "$file.debug"; "$0strip" --strip-debug "$file"; done'
+NOTES = """\
+for file; do
+    sed "s,^$PWD/,," "${file%.ko}.mod" | tr ' ' '\\n' | while read -r object; do
+        for note in "$object" "$(dirname "$file")/$object"; do [ -f "${note%.o}.gcno" ] && echo "${note%.o}.gcno" && break; done
+    done | tar -cf "$file.notes" -T -
+done"""
+"""Packs what the compiler notes of each object that a module is linked of, beside it."""
 STRIPPING = Limits(seconds=600)
 
 
@@ -115,6 +122,8 @@ class Target:
     limits: Limits
     symbols: Mapping[Part, str] = field(default_factory=dict)
     """What other parts of the tree export, as kbuild lists it."""
+    coverage: bool = False
+    """Have the modules count how often each of their lines runs, where the kernel can keep that (CONFIG_GCOV_KERNEL)."""
 
     @property
     def kdir(self) -> str:
@@ -124,6 +133,8 @@ class Target:
 
 DEBUG = "KCFLAGS=-g"
 """Debug information, by which reports name lines of C, where the kernel itself was built without."""
+COUNTING = "GCOV_PROFILE=y"
+"""In the environment: kbuild's own rules say otherwise for what it makes itself of a module."""
 WAYS = ("environment", "command line", "kbuild")
 """How a kernel is told to a part's Makefile; the last leaves that aside."""
 
@@ -166,6 +177,7 @@ class Bench:
         across = [f"ARCH={arch}", f"CROSS_COMPILE={target.cross}"] if target.cross else []
         names = [*(f"{name}={target.kdir}" for name in TREE_NAMES), *(f"{name}={target.release}" for name in RELEASE_NAMES)]
         environment = [*(f"{name}={value}" for name, value in wanted.items()), *across, DEBUG]
+        environment += [COUNTING] if target.coverage else []
         if target.symbols:
             self._tool(SYMBOLS, "".join(target.symbols.values()))
             environment.append(f"KBUILD_EXTRA_SYMBOLS={TOOLS / SYMBOLS}")
@@ -218,12 +230,14 @@ class Bench:
         """Take out of modules what only a debugger reads, as `make modules_install` does.
 
         That is nine tenths of a module, all of which an emulated guest must receive, hash and check at each load. It is kept
-        beside each, as NAME.ko.debug, for reports that name functions.
+        beside each, as NAME.ko.debug, for reports that name functions; as NAME.ko.notes what its counts are read with.
         """
         names = [f"./{path.relative_to(self._work)}" for path in products]
         if names:
             command = ["sh", "-c", STRIP, self._target.cross, *names]
             sandbox.run(self._target.root, command, work=self._work, limits=STRIPPING)
+            if self._target.coverage:
+                sandbox.run(self._target.root, ["sh", "-c", NOTES, "sh", *names], work=self._work, limits=STRIPPING)
 
 
 @contextmanager

@@ -126,6 +126,7 @@ _MANNER = (
         "--stress", type=click.IntRange(min=0), default=0, help="Load each module so often, too, and watch the kernel's memory."
     ),
     click.option("--faults", is_flag=True, help="Have each allocation of a load fail once, on kernels that can do that."),
+    click.option("--coverage", is_flag=True, help="Count which lines of C the tests reach, on kernels that can do that."),
     click.option(
         "--build-limit",
         type=click.FloatRange(min=1),

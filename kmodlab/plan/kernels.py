@@ -134,6 +134,11 @@ class Kernel(BaseModel):
         return bool(self.kernel_config) and "\nCONFIG_FAILSLAB=y\n" in self.config_path.read_text()
 
     @property
+    def counts_lines(self) -> bool:
+        """Whether it is known to keep what modules count of their lines: no distribution's kernel does."""
+        return bool(self.kernel_config) and "\nCONFIG_GCOV_KERNEL=y\n" in self.config_path.read_text()
+
+    @property
     def recipe(self) -> list[Path]:
         """The files that say, beside the source, what a kernel of the lab's own is like; none of a distribution's."""
         return [PACKAGE / "debian" / name for name in (self.kernel_config, self.kernel_patch) if name]

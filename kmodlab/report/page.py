@@ -14,6 +14,7 @@ from kmodlab.report.remarks import (
     in_words,
     notices,
     outcome,
+    reached,
     remarks,
     retried,
     short_names,
@@ -45,6 +46,7 @@ def page(results: Results, folder: Path) -> str:
         notices=notices(results),
         tests=_tests(results),
         in_words=in_words,
+        reached=reached(results),
         unhappy={cell.module for cell in results.cells if cell.verdict in (Verdict.FAIL, Verdict.ERROR)},
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from kmodlab.results.contract import EXPECTED_FAILURE, Attempt, Cell, Finding, Results, Verdict
+from kmodlab.results.contract import EXPECTED_FAILURE, REACHED, Attempt, Cell, Check, Finding, Results, Verdict
 
 NAMES_SHOWN = 4
 """Of so many modules or kernels the names are given; of more, their number."""
@@ -164,12 +164,18 @@ def about(results: Results) -> str:
         parts += [f"{mode.stress} loads of each module (STRESS)"] if mode.stress else []
         parts += ["kernels that check their memory (CHECKS)"] if mode.checks else []
         parts += ["each allocation of a load fails once (FAULTS)"] if mode.faults else []
+        parts += ["the lines that tests reach are counted (COVERAGE)"] if mode.coverage else []
         parts += ["with Secure Boot"] if mode.secureboot else []
         parts += [f"only {' '.join(mode.only)}"] if mode.only else []
     if revision:
         parts += [f"kmodlab is {revision.kmodlab}"] if revision.kmodlab else []
         parts += [f"the modules' files are {revision.modules}"] if revision.modules else []
     return "; ".join(parts)
+
+
+def reached(results: Results) -> list[tuple[Cell, Check]]:
+    """The cells whose lines were counted, and what came of it."""
+    return [(cell, check) for cell in results.cells for check in cell.checks if check.name == REACHED]
 
 
 def in_words(test: str) -> str:

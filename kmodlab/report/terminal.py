@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kmodlab.ground.files import write_aside
 from kmodlab.report.page import page
-from kmodlab.report.remarks import MARKS, NAMES_SHOWN, notices, outcome, remarks, retried, short_names, totals
+from kmodlab.report.remarks import MARKS, NAMES_SHOWN, notices, outcome, reached, remarks, retried, short_names, totals
 from kmodlab.results.contract import Results
 from kmodlab.results.folder import load_results
 
@@ -46,6 +46,10 @@ def show(run_dir: Path, console: Console) -> Results:
         _print(console, line, "")
     if notes := notices(results):
         _print(console, f"notices in the kernels' logs, which are no faults: {len(notes)}; the page has them", "dim")
+    if counted := reached(results):
+        _print(
+            console, f"lines of C that tests reach were counted in {len(counted)} cells; the page says which they do not", "dim"
+        )
     _print(console, totals(results), "bold")
     folder = run_dir.resolve()
     write_aside(folder / "index.html", page(results, folder))

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 LOG_CLEAN = "kernel log clean"
+REACHED = "lines of C that its tests reach"
+"""The check that is no promise: how many lines ran, of how many, and which did not."""
 """The name of the check that the kernel's log holds no fault."""
 EXPECTED_FAILURE = "expected failure"
 """The name of the check that an expected failure leaves in its cell."""
@@ -80,6 +82,8 @@ class Mode(Model):
     """On kernels that check their memory."""
     faults: bool = False
     """Each allocation of a module's load failed once, where the kernel can do that."""
+    coverage: bool = False
+    """The lines that were reached were counted, where the kernel can keep that."""
     secureboot: bool = False
     """On machines that refuse what is not signed."""
     only: list[str] = []

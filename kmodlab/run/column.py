@@ -67,6 +67,17 @@ class Column(ABC):
         return False
 
     @property
+    def counts_lines(self) -> bool:
+        """Whether its modules count how often each of their lines runs: they must be built for that."""
+        return False
+
+    def lines_reached(self, module: str, needs: Sequence[str], counts: Mapping[str, bytes]) -> str:
+        """What a module's counts say, "45 of 50; not chardev.c:87-89"; they are kept for the run's pages, and those of the
+        modules that it needs with them. LabError where they say nothing.
+        """
+        raise NotImplementedError
+
+    @property
     @abstractmethod
     def target(self) -> Target:
         """What the kernel runs on, whether it runs or not."""

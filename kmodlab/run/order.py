@@ -34,6 +34,8 @@ class Manner(BaseModel):
     """How often each module is loaded beside its tests, to see what it leaves behind each time."""
     faults: bool = False
     """Have each allocation of a module's load fail once, on kernels that can do that."""
+    coverage: bool = False
+    """Have modules count how often each of their lines runs, on kernels that can keep that."""
     build_limit: float = kbuild.BUILDING.seconds
     """Seconds that one build may take."""
 

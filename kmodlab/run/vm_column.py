@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from kmodlab.build import build_log, kbuild, trees
+from kmodlab.build import build_log, coverage, kbuild, trees
 from kmodlab.build.lines import source_lines
+from kmodlab.build.make import Target
 from kmodlab.build.modules import discover
 from kmodlab.build.trees import copied, working_copy
 from kmodlab.debian import roots
@@ -92,7 +93,7 @@ class LabColumn(Column):
 
     def build(self) -> bool:
         self.make_folders()
-        key, resolved = self.image("build").name, self.resolved
+        key, resolved = self.build_key, self.resolved
         compiled, started = False, time.time()
         before = time.monotonic()
 
@@ -110,7 +111,9 @@ class LabColumn(Column):
 
         sources = [self.order.sources[entry.name] for entry in self.buildable()]
         limits = replace(kbuild.BUILDING, seconds=self.order.manner.build_limit)
-        kbuild.build(self.root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits)
+        kbuild.build(
+            self.root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits, coverage=self.counts_lines
+        )
         if self.simulated:
             self._build_simulator(key)
         return compiled
@@ -166,14 +169,47 @@ class LabColumn(Column):
             self.record(entry.name, Stage.SIGN, Verdict.PASS)
         return bool(missing)
 
+    @property
+    def build_key(self) -> str:
+        """What names all that a build depends on beside the sources."""
+        key = self.image("build").name
+        return digest(key, "coverage") if self.counts_lines else key
+
+    @property
+    def counts_lines(self) -> bool:
+        return self.order.manner.coverage and self.resolved.kernel.counts_lines
+
+    def lines_reached(self, module: str, needs: Sequence[str], counts: Mapping[str, bytes]) -> str:
+        for need in needs:
+            with suppress(LabError):  # its own cell says it
+                self._count(need, counts, f"{need} for {module}")
+        return coverage.in_words(self._count(module, counts, module))
+
+    def _count(self, module: str, counts: Mapping[str, bytes], name: str) -> coverage.Lines:
+        source, tree = self.order.sources[module], self.order.tree.folder
+        target = Target(self.root, self.release, self.resolved.kernel.cross, coverage.READING)
+        lines = coverage.count(target, kbuild.cached(self.build_key, source).notes, counts, source.part, tree)
+        coverage.keep(lines, tree, self.reached / f"{name}.json")
+        return coverage.kept(self.reached / f"{name}.json")
+
+    @property
+    def reached(self) -> Path:
+        """The folder of what its modules counted, and of the pages made of that."""
+        return self.run.folder / "coverage" / self.kernel
+
+    def stop(self) -> bool:
+        if self.reached.exists():
+            coverage.pages(self.reached, self.order.tree)
+        return super().stop()
+
     def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
         with suppress(LabError):  # what is known is told without
-            built = kbuild.cached(self.image("build").name, self.order.sources[module])
+            built = kbuild.cached(self.build_key, self.order.sources[module])
             return source_lines(self.root, built.debug, frames, cross=self.resolved.kernel.cross)
         return {}
 
     def debug(self, name: str) -> Path:
-        return kbuild.cached(self.image("build").name, self.order.sources[name]).debug
+        return kbuild.cached(self.build_key, self.order.sources[name]).debug
 
     def leave(self) -> None:
         if not self.kept:

@@ -97,6 +97,9 @@ def intend(request: Request, *, build: bool = False) -> Intent:
     if manner.faults and not chosen and not any(kernel.fails_allocations for kernel in kernels):
         able = " ".join(name for name, kernel in inventory.items() if kernel.fails_allocations)
         raise LabError("FAULTS=1: none of these kernels makes allocations fail", hint=f"KERNELS may be: {able}")
+    if manner.coverage and not any(kernel.counts_lines for kernel in kernels):
+        able = " ".join(name for name, kernel in inventory.items() if kernel.counts_lines)
+        raise LabError("COVERAGE=1: none of these kernels keeps which lines of a module ran", hint=f"KERNELS may be: {able}")
     for kernel in kernels:
         uml.insist(kernel) if kernel.uml else emulated_by(kernel)
         if manner.secureboot:

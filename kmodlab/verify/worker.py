@@ -12,7 +12,7 @@ from typing import Literal
 
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import tail, write_aside
-from kmodlab.guest import kmemleak
+from kmodlab.guest import gcov, kmemleak
 from kmodlab.guest.gpio import listing, open_chip
 from kmodlab.guest.shell import FLOODED, GuestLostError, Look, number
 from kmodlab.judge import leftovers, taint
@@ -20,7 +20,7 @@ from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classif
 from kmodlab.judge.kernel_log import Record
 from kmodlab.plan.catalog import Module
 from kmodlab.results import contract
-from kmodlab.results.contract import LOG_CLEAN, NO_TEST, Check, Stage, Verdict
+from kmodlab.results.contract import LOG_CLEAN, NO_TEST, REACHED, Check, Stage, Verdict
 from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
 from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs, what_is_left
@@ -55,6 +55,8 @@ class Cell:
     log: list[str] = field(default_factory=list)
     untidy: bool = False
     """Whether processes, files or mounts stayed that somebody else should not find."""
+    reached: Check | None = None
+    """Which lines of its module's sources its tests have reached, where that is counted."""
     when: str = ""
     """What the reason of a failure begins with, where that would surprise."""
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
@@ -187,6 +189,7 @@ class Worker:
         if self.cell is None:
             self.cell = Cell(self.module(name))
             self._forget_leaks()
+            self._count_anew()
             self.found = self._look_again()
             self.column.tell("verify", "start", name)
         return self.cell
@@ -200,6 +203,8 @@ class Worker:
             self._look_around(cell)
             self.look_for_leaks(cell)
             self._read_to_the_end(cell)
+            self._take_counts(cell)
+            cell.checks.setdefault(Stage.LOG, []).extend(filter(None, [cell.reached]))
             if cell.failed:
                 self._kept(cell)
         if self._starved(cell):
@@ -357,6 +362,23 @@ class Worker:
         else:
             cell.checks.setdefault(Stage.LOG, []).append(Check(name=name, verdict=Verdict.PASS))
 
+    def _count_anew(self) -> None:
+        if self.column.counts_lines and not self.lost:
+            with suppress(GuestLostError, AssertionError):  # the next look finds that, too
+                gcov.reset(self.guest)
+
+    def _take_counts(self, cell: Cell) -> None:
+        """Which lines of its module's sources have the cell's tests reached so far? A target takes what it counted with it."""
+        if not self.column.counts_lines:
+            return
+        needs = [need.name for need in cell.module.needs]
+        try:
+            words = self.column.lines_reached(cell.module.name, needs, gcov.counts(self.guest))
+            cell.reached = Check(name=REACHED, verdict=Verdict.PASS, reason=words)
+        except (GuestLostError, AssertionError, LabError) as problem:
+            skip = Check(name=REACHED, verdict=Verdict.SKIP, reason=str(problem).splitlines()[0])
+            cell.reached = cell.reached or skip
+
     def _boot(self) -> str:
         state = self.target.state
         return state.boot if state else ""
@@ -389,6 +411,8 @@ class Worker:
 
     def restore(self) -> None:
         """Bring back the target as it was right after its boot, with the modules on it; or leave it, where it is to be kept."""
+        if self.cell:
+            self._take_counts(self.cell)
         self.guest.close()
         self._tainted = None
         self.watch = None

@@ -80,6 +80,7 @@ TREES = {
 """Folders, and how deep what is in them is listed."""
 NOT_INTO = {
     *("/proc/sys", "/proc/self", "/proc/thread-self", "/proc/irq", "/sys/kernel/debug/slab", "/sys/kernel/debug/tracing"),
+    "/sys/kernel/debug/gcov",  # keeps the counts of modules that have gone
     *("/dev/pts", "/dev/shm"),  # noqa: S108 - terminals come and go with SSH's sessions
 }
 """Folders that are not listed, or elsewhere in this table, or too large, or never still."""
