@@ -120,6 +120,7 @@ def build(
     modules: Iterable[SourceModule],
     done: Callable[[BuildResult], None] = lambda result: None,
     *,
+    beside: Iterable[SourceModule] = (),
     cross: str = "",
     limits: Limits = BUILDING,
     coverage: bool = False,
@@ -128,19 +129,31 @@ def build(
 
     `done` is called for each module as soon as its build is decided. `root_key` names the root's content. `cross` is what
     the names of the root's compiler and tools begin with, where the kernel is of another architecture than the root.
+    `beside` are the tree's other modules: they are built, too, where one of `modules` lacks a symbol that they may have.
     """
-    modules = list(modules)
+    modules, others = list(modules), list(beside)
+    owed = {module.name for module in modules}
     kernel = Target(root, release, cross, limits, coverage=coverage)
     results: dict[str, BuildResult] = {}
     waiting, symbols = modules, dict[Part, str]()
+
+    def decided(result: BuildResult) -> None:
+        if result.module.name in owed:
+            owed.remove(result.module.name)
+            done(result)
+
     while waiting:
-        later = _build_parts(kernel, root_key, waiting, symbols, results, done)
+        later = _build_parts(kernel, root_key, waiting, symbols, results, decided, tentative=bool(others))
+        if later and others:
+            waiting = modules = [*modules, *others]
+            others = []
+            continue
         more = _exported(results[module.name] for module in modules if module not in later)
         lacking = {name for module in later for name in UNDEFINED.findall(results[module.name].log)}
         listed = set(EXPORT.findall("".join(more.values())))
         if more == symbols or (lacking and not lacking & listed):
             for module in later:
-                done(results[module.name])
+                decided(results[module.name])
             return results
         waiting, symbols = later, more
     return results
@@ -153,11 +166,16 @@ def _build_parts(
     symbols: dict[Part, str],
     results: dict[str, BuildResult],
     done: Callable[[BuildResult], None],
+    *,
+    tentative: bool = False,
 ) -> list[SourceModule]:
-    """Build modules by their parts, with what other parts export; those that lack something which a part may yet export."""
+    """Build modules by their parts, with what other parts export; those that lack something which a part may yet export.
+
+    That a module lacks something is not kept where it is built without the tree's others, which is `tentative`.
+    """
     key = digest(root_key, *symbols.values()) if symbols else root_key
     results |= {module.name: cached(key, module) for module in modules}
-    several = len({module.part for module in modules}) > 1 or bool(symbols)
+    several = len({module.part for module in modules}) > 1 or bool(symbols) or tentative
     later: list[SourceModule] = []
 
     def decide(module: SourceModule) -> None:
@@ -168,6 +186,9 @@ def _build_parts(
             done(result)
 
     def store(module: SourceModule, ko: Path | None, log: str, left_out: str = "", exports: str = "") -> None:
+        if tentative and not ko and LACKS.search(log):
+            later.append(module)
+            return
         _store(results[module.name], ko, log, left_out, exports)
         decide(module)
 

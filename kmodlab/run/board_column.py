@@ -108,6 +108,7 @@ class BoardColumn(Column):
             self._fetch([f"{built.folder}/{name}" for name in good], "programs")
             for entry in here:
                 self._built(entry, built)
+        self.find_needs()
         if self.simulated:
             built = self._build(SIMULATOR, [])
             if not built.modules:

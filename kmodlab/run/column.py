@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodlab.build.needs import in_loading_order, own_needs
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.files import write_aside
 from kmodlab.guest.shell import Guest
@@ -20,6 +22,8 @@ from kmodlab.results.folder import Run
 from kmodlab.run.deploy import PARTS, deploy
 from kmodlab.run.order import Order
 
+NEEDS = "needs.json"
+"""In a kernel's folder the file of what each module needs of its tree."""
 SIMULATOR = REPOSITORY / SIMULATOR_SOURCES
 """The module by which the lab gives a machine GPIO lines that it has not."""
 
@@ -204,20 +208,50 @@ class Column(ABC):
                 found.append(module)
         return found
 
+    def needs(self, name: str) -> list[Module]:
+        """What a module needs of its tree, in loading order: as the catalog says, and as its file does once it is built."""
+        found: dict[str, list[str]] = json.loads(path.read_text()) if (path := self.folder / NEEDS).exists() else {}
+        catalog = self.order.catalog
+        return [catalog[need] for need in in_loading_order(name, lambda each: found.get(each, catalog[each].needs))]
+
+    def find_needs(self) -> None:
+        """When modules are built: keep what each needs of its tree."""
+        catalog = self.order.catalog
+        built = [name for name in catalog if self.ko(name).exists()]
+        found = {name: list(dict.fromkeys([*catalog[name].needs, *own_needs(self.ko(name), catalog)])) for name in built}
+        write_aside(self.folder / NEEDS, json.dumps(found))
+
+    @property
+    def beside(self) -> list[str]:
+        """The modules that are built for the kernel because others need them, and that have no cell of their own."""
+        planned = {cell.module for cell in self.run.planned.cells if cell.kernel == self.kernel}
+        return [name for name in self.order.catalog if name not in planned and self.ko(name).exists()]
+
     def alive(self, before: Stage) -> list[Module]:
         """Those of them that passed every stage before `before`, and whose needs did. Who is blocked by one is recorded so."""
         verdicts = self.run.verdicts(self.kernel)
         earlier = list(Stage)[: list(Stage).index(before)]
-        good: dict[str, Module] = {}
-        for module in self.modules:
-            lacking = next((need for need in module.needs if need not in good), "")
-            if not all(verdicts[module.name].get(stage) is Verdict.PASS for stage in earlier):
-                continue
+        passed = [each for each in self.modules if all(verdicts[each.name].get(stage) is Verdict.PASS for stage in earlier)]
+        there = {*(module.name for module in passed), *self.beside}
+        good = []
+        for module in passed:
+            lacking = next((need.name for need in self.needs(module.name) if need.name not in there), "")
             if lacking:
-                self.record(module.name, before, Verdict.SKIP, f"needs {lacking}, which {_fate(verdicts[lacking])}")
+                self.record(module.name, before, Verdict.SKIP, f"needs {lacking}{self._fate(verdicts.get(lacking), lacking)}")
             else:
-                good[module.name] = module
-        return list(good.values())
+                good.append(module)
+        return good
+
+    def _fate(self, verdicts: Mapping[Stage, Verdict] | None, name: str) -> str:
+        """What has become of a module that another needs, and that is not there."""
+        skipped = (cell.skip for cell in self.run.planned.cells if (cell.kernel, cell.module) == (self.kernel, name))
+        if why := next(skipped, ""):
+            return f": {why}"
+        if verdicts is None:  # it has no cell
+            return f", which failed at {Stage.BUILD}"
+        ended = next(((stage, verdict) for stage, verdict in verdicts.items() if verdict is not Verdict.PASS), None)
+        words = {Verdict.FAIL: "failed at", Verdict.SKIP: "was skipped at", Verdict.ERROR: "the lab could not bring through"}
+        return f", which {words[ended[1]]} {ended[0]}" if ended else ", which the lab lost"
 
     def may_fail(self, module: str) -> bool:
         """Whether the catalog expects a module's cell to fail."""
@@ -269,12 +303,3 @@ class Column(ABC):
     def tell(self, stage: str, state: events.State, module: str = "", text: str = "") -> None:
         """Tell those who watch the run."""
         events.emit(self.run.folder, self.kernel, stage, state, module=module, text=text)
-
-
-def _fate(verdicts: Mapping[Stage, Verdict]) -> str:
-    """What has become of a module that another needs, and that is not there."""
-    ended = next(((stage, verdict) for stage, verdict in verdicts.items() if verdict is not Verdict.PASS), None)
-    if not ended:
-        return "the lab lost"
-    words = {Verdict.FAIL: "failed at", Verdict.SKIP: "was skipped at", Verdict.ERROR: "the lab could not bring through"}
-    return f"{words[ended[1]]} {ended[0]}"

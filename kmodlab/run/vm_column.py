@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,8 @@ from typing import Literal
 from kmodlab.build import build_log, coverage, kbuild, trees
 from kmodlab.build.lines import source_lines
 from kmodlab.build.make import Target
-from kmodlab.build.modules import discover
+from kmodlab.build.modules import SourceModule, discover
+from kmodlab.build.needs import own_needs
 from kmodlab.build.trees import copied, working_copy
 from kmodlab.debian import roots
 from kmodlab.debian.archive import Resolved
@@ -93,7 +94,7 @@ class LabColumn(Column):
 
     def build(self) -> bool:
         self.make_folders()
-        key, resolved = self.build_key, self.resolved
+        key = self.build_key
         compiled, started = False, time.time()
         before = time.monotonic()
 
@@ -109,14 +110,40 @@ class LabColumn(Column):
             self.built(name, problem, seconds=seconds, warnings=built.warnings, log=result.log, left_out=built.left_out)
             before = time.monotonic()
 
-        sources = [self.order.sources[entry.name] for entry in self.buildable()]
-        limits = replace(kbuild.BUILDING, seconds=self.order.manner.build_limit)
-        kbuild.build(
-            self.root, key, resolved.release, sources, done, cross=resolved.kernel.cross, limits=limits, coverage=self.counts_lines
-        )
+        self._build([self.order.sources[entry.name] for entry in self.buildable()], done)
+        self._build_beside()
+        self.find_needs()
         if self.simulated:
             self._build_simulator(key)
         return compiled
+
+    def _build(
+        self, sources: list[SourceModule], done: Callable[[kbuild.BuildResult], None] = lambda result: None
+    ) -> dict[str, kbuild.BuildResult]:
+        """Build modules of the tree, with what else of it may have symbols that they need."""
+        return kbuild.build(
+            self.root,
+            self.build_key,
+            self.release,
+            sources,
+            done,
+            beside=[each for each in self.order.modules if each not in sources and not each.problem],
+            cross=self.resolved.kernel.cross,
+            limits=replace(kbuild.BUILDING, seconds=self.order.manner.build_limit),
+            coverage=self.counts_lines,
+        )
+
+    def _build_beside(self) -> None:
+        """Build what the modules that were built need of their tree, and what nobody asked for."""
+        planned = {cell.module for cell in self.run.planned.cells if cell.kernel == self.kernel}
+        tried, waiting = planned, [name for name in planned if self.ko(name).exists()]
+        while waiting:
+            needed = {need for name in waiting for need in own_needs(self.ko(name), self.order.sources)} - tried
+            tried |= needed
+            results = self._build([self.order.sources[name] for name in sorted(needed)])
+            waiting = [name for name in sorted(needed) if results[name].built.ok]
+            for name in waiting:
+                shutil.copyfile(results[name].ko, self.ko(name))
 
     def _build_simulator(self, key: str) -> None:
         resolved = self.resolved
@@ -155,7 +182,8 @@ class LabColumn(Column):
         if not entries:
             return False
         key = keys.chosen_key()
-        modules = {ko.name: ko for ko in [*(self.ko(entry.name) for entry in entries), *self.lab_modules]}
+        names = [*(entry.name for entry in entries), *self.beside]
+        modules = {ko.name: ko for ko in [*map(self.ko, names), *self.lab_modules]}
         store = cache_dir() / "signed"
         store.mkdir(exist_ok=True)
         signed = {name: store / f"{name}-{digest(ko, key.certificate)}.ko" for name, ko in modules.items()}

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kmodlab.build.needs import kernel_name
 from kmodlab.guest.shell import AGENTS, GuestLostError, Look, Session
 from kmodlab.judge.classifier import Frame, frames_of
 from kmodlab.results.contract import Check, Stage, Verdict
-from kmodlab.verify.module import ModuleUnderTest, StageError, kernel_name, kernel_words, what_is_left
+from kmodlab.verify.module import ModuleUnderTest, StageError, kernel_words, what_is_left
 
 AGENT = AGENTS / "failing.py"
 MOST = 200

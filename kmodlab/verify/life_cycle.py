@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmodlab.build.needs import kernel_name, modinfo
 from kmodlab.ground.errors import LabError
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
@@ -19,7 +20,7 @@ from kmodlab.judge import leftovers
 from kmodlab.judge.kernel_log import KERNEL
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.verify import symbols
-from kmodlab.verify.module import ModuleUnderTest, StageError, kernel_name, modinfo, typed, what_is_left
+from kmodlab.verify.module import ModuleUnderTest, StageError, typed, what_is_left
 
 UNLOADED = "rmmod"
 """The check that a module could be unloaded."""

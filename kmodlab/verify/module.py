@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
-from kmodlab.ground import sandbox
-from kmodlab.ground.files import regular_files
-from kmodlab.ground.sandbox import Limits
+from kmodlab.build.needs import kernel_name
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
 from kmodlab.guest.shell import Guest, Look, Result, number
@@ -23,8 +18,6 @@ from kmodlab.plan.wiring import Wiring
 from kmodlab.results.contract import Stage
 from kmodlab.verify.symbols import Symbols
 
-MODINFO = f'cd {sandbox.WORK}; for file; do modinfo -0 "./$file" | base64 -w 0; echo; done'
-"""One line a file, whatever a module says of itself."""
 MODPROBE = "modprobe -C /dev/null"
 """Without the distribution's modprobe.d: a module is judged by what it says itself. systemd, say, has dummy make no dummy0."""
 SETTLE_SECONDS = 3.0
@@ -139,50 +132,6 @@ class ModuleUnderTest:
         return self.guest.sh(_loaded(self.kname), check=False).rc == 0
 
 
-def modinfo(ko: Path) -> dict[str, str]:
-    """What modinfo says of a module's file, by field; the last value of a field that is there more than once."""
-    return _told(ko.parent).get(ko.name, {})
-
-
-@cache
-def _told(folder: Path) -> dict[str, dict[str, str]]:
-    """The same of all modules of a folder, by file: one sandbox for all, as starting one takes longer than modinfo does."""
-    names = [path.name for path in regular_files(folder, "*.ko")]
-    limits = Limits(seconds=60)
-    answer = sandbox.run(None, ["sh", "-c", MODINFO, "sh", *names], read_only={folder: sandbox.WORK}, limits=limits)
-    told = {}
-    for name, line in zip(names, answer.output.splitlines(), strict=False):
-        fields = (entry.partition("=") for entry in b64decode(line).decode(errors="replace").split("\0"))
-        told[name] = {field: value.strip() for field, _, value in fields}
-    return told
-
-
-def own_needs(ko: Path, own: Iterable[str]) -> list[str]:
-    """Those of the lab's `own` modules whose symbols a module's file uses (its `depends`), or that its softdep names first."""
-    near: dict[str, str] = {}
-    for name in own:  # of several of one name, that of the nearest folder
-        if name != ko.stem and _shared(name, ko.stem) >= _shared(near.get(kernel_name(name), ""), ko.stem):
-            near[kernel_name(name)] = name
-    depends = {kernel_name(name) for name in (*modinfo(ko).get("depends", "").split(","), *soft_needs(ko))}
-    return [name for name in near.values() if kernel_name(name) in depends]
-
-
-def _shared(name: str, other: str) -> int:
-    return next((number for number, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), min(len(name), len(other)))
-
-
-def soft_needs(ko: Path) -> list[str]:
-    """What a module's file would have modprobe load first, where that is there: `softdep: pre: a b post: c`."""
-    words = modinfo(ko).get("softdep", "").partition("pre:")[2].partition("post:")[0].split()
-    return [word for word in words if re.fullmatch(r"[\w-]+", word)]
-
-
-def in_tree_needs(ko: Path, own: Iterable[str]) -> list[str]:
-    """The kernel's own modules that a module's file depends on: all its `depends` but the lab's `own`."""
-    lab = {kernel_name(name) for name in own}
-    return [name for name in modinfo(ko).get("depends", "").split(",") if name and kernel_name(name) not in lab]
-
-
 def what_is_left(
     guest: Guest, before: Look, now: Look, own: Iterable[str], *, userland: bool = False
 ) -> tuple[leftovers.Left, Look]:
@@ -204,11 +153,6 @@ def _insmod(kname: str, arguments: str) -> str:
 def _loaded(kname: str) -> str:
     """A shell condition, which starts no program: in /sys/module, what is built in has no such file."""
     return f"[ -e /sys/module/{kname}/initstate ]"
-
-
-def kernel_name(name: str) -> str:
-    """As the kernel calls a module: hello_1 for the cell hello-1, and for alice.hello-1, which has its folder's name in front."""
-    return name.rpartition(".")[2].replace("-", "_")
 
 
 def kernel_words(parameters: str) -> list[str]:

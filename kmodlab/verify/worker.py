@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from kmodlab.build.needs import in_tree_needs, kernel_name, soft_needs
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import tail, write_aside
 from kmodlab.guest import gcov, kmemleak
@@ -18,12 +19,11 @@ from kmodlab.guest.shell import FLOODED, GuestLostError, Look, number
 from kmodlab.judge import leftovers, taint
 from kmodlab.judge.classifier import Finding, Frame, Severity, classify, classify_console, frames_of, may_be_starved
 from kmodlab.judge.kernel_log import Record
-from kmodlab.plan.catalog import Module
 from kmodlab.results import contract
 from kmodlab.results.contract import LOG_CLEAN, NO_TEST, REACHED, Check, Stage, Verdict
 from kmodlab.run.column import Column
 from kmodlab.verify.life_cycle import UNLOADED
-from kmodlab.verify.module import ModuleUnderTest, StageError, in_tree_needs, kernel_name, own_needs, soft_needs, what_is_left
+from kmodlab.verify.module import ModuleUnderTest, StageError, what_is_left
 from kmodlab.verify.own import Project
 from kmodlab.verify.retrial import SUSPECT_SECONDS, WHENS, Doubt
 
@@ -156,24 +156,15 @@ class Worker:
         entry = self.entries[name]
         if wiring:
             entry = entry.model_copy(update={"parameters": wiring.fill(entry.parameters)})
-        needs = self._needs(entry)
+        needs = self.column.needs(name)
         own = [self.column.ko(each) for each in (name, *(need.name for need in needs))]
-        in_tree = [each for ko in own for each in in_tree_needs(ko, self.entries)]
+        here = [*self.entries, *(need.name for need in needs)]
+        in_tree = [each for ko in own for each in in_tree_needs(ko, here)]
         extra = [each for each_entry in (entry, *needs) for each in each_entry.kernel_modules]
         gpio = wiring if "gpio" in entry.hardware else None
-        lab = {kernel_name(each) for each in self.entries}
+        lab = {kernel_name(each) for each in here}
         soft = [each for ko in own for each in soft_needs(ko) if kernel_name(each) not in lab]
         return ModuleUnderTest(entry, self.guest, needs, list(dict.fromkeys(in_tree + extra)), soft, gpio)
-
-    def _needs(self, entry: Module, above: frozenset[str] = frozenset()) -> list[Module]:
-        """In loading order. Soft dependencies may go round in a circle, which is left where it closes."""
-        found: dict[str, Module] = {}
-        above |= {entry.name}
-        for name in dict.fromkeys([*entry.needs, *own_needs(self.column.ko(entry.name), self.entries)]):
-            if name not in above:
-                need = self.entries[name]
-                found.update({each.name: each for each in (*self._needs(need, above), need)})
-        return list(found.values())
 
     def files(self, module: ModuleUnderTest) -> list[Path]:
         """The files of a module and of those of the catalog that it needs."""

@@ -136,6 +136,38 @@ def test_who_lacks_anothers_symbols_is_built_beside_it_when_the_batch_breaks(
     assert {"hub", "spoke"} in asked
 
 
+def test_who_is_built_without_its_trees_others_gets_those_it_needs_and_no_cache_accuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONLY=spoke: hub is built for it, and is nobody's cell; a symbol that nobody has stays a fault."""
+
+    def run(root: Path, command: list[str], *, work: Path, limits: Limits, read_only: dict[Path, Path] | None = None) -> Answer:
+        if "env" not in command:  # strip
+            return Answer(0, "")
+        words = next(word for word in command if word.startswith("KMODLAB_ONLY=")).removeprefix("KMODLAB_ONLY=").split()
+        objects = {word.removeprefix("./").removesuffix(".o") for word in words}
+        for name, symbol in (("spoke", "hub"), ("lost", "nobody")):
+            if name in objects and symbol not in objects:
+                return Answer(2, f'ERROR: modpost: "{symbol}_use" [{name}.ko] undefined!')
+        for name in objects:
+            (work / f"{name}.ko").write_bytes(b"\x7fELF")
+        return Answer(0, "".join(f"  LD [M]  /mnt/{name}.ko\n" for name in objects))
+
+    monkeypatch.setattr(sandbox, "run", run)
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "Makefile").write_text("obj-m := hub.o spoke.o lost.o\n")
+    hub, spoke, lost = (module(name, folder=folder) for name in ("hub", "spoke", "lost"))
+    for _ in range(2):  # built, then found in the cache
+        told: list[tuple[str, bool]] = []
+        build(tmp_path, "root", "6.12", [spoke], lambda result: told.append((result.module.name, result.built.ok)), beside=[hub])  # noqa: B023
+        assert told == [("spoke", True)]
+    assert not build(tmp_path, "root", "6.12", [lost], beside=[hub, spoke])["lost"].built.ok
+    alone = build(tmp_path, "other", "6.12", [spoke], beside=[lost])["spoke"]
+    assert '"hub_use"' in alone.built.reason
+    assert build(tmp_path, "root", "6.12", [hub, spoke, lost])["spoke"].built.ok
+
+
 def test_folders_beside_each_other_get_each_others_symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a part of its own: who lacks a symbol is built again with what the others export, and is decided only then."""
     told: list[tuple[str, bool]] = []

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import yaml
+from standin import ko
 
 from kmodlab.build.trees import Tree
 from kmodlab.debian.archive import Resolved
@@ -44,3 +45,47 @@ def test_who_is_blocked_by_another_is_skipped_and_says_so(tmp_path: Path) -> Non
     assert column.alive(Stage.SIGN) == []
     spoke = run.collect().cells[1]
     assert (spoke.verdict, spoke.stage, spoke.reason) == (Verdict.SKIP, Stage.SIGN, "needs hub, which failed at build")
+
+
+def column_of(tmp_path: Path, *planned: Planned, **catalog: Module) -> VmColumn:
+    run = Run.create(tmp_path)
+    run.plan(
+        [Kernel(id="6.12", arch="x86_64")], [ModuleInfo(name=each.module, source="", sha256="") for each in planned], planned
+    )
+    column = VmColumn(run, Order(tree=Tree(origin=tmp_path, folder=tmp_path), modules=[], only=[], kernels={}), "6.12")
+    column.order.__dict__["catalog"] = catalog or {each.module: Module(name=each.module) for each in planned}
+    column.make_folders()
+    return column
+
+
+def built(column: VmColumn, **softdep: str) -> None:
+    """Modules that would have others loaded first."""
+    for name, first in softdep.items():
+        column.ko(name).write_bytes(ko(name=name, softdep=f"pre: {first}"))
+        if any(cell.module == name for cell in column.run.planned.cells):
+            column.record(name, Stage.BUILD, Verdict.PASS)
+    column.find_needs()
+
+
+def test_what_a_module_turned_out_to_need_is_there_without_a_cell(tmp_path: Path) -> None:
+    modules = {name: Module(name=name) for name in ("hub", "mid", "spoke")}
+    column = column_of(tmp_path, Planned(kernel="6.12", module="spoke"), **modules)
+    built(column, spoke="mid", mid="hub", hub="crc32c")
+    assert [need.name for need in column.needs("spoke")] == ["hub", "mid"] and column.beside == ["hub", "mid"]
+    assert [entry.name for entry in column.alive(Stage.SIGN)] == ["spoke"]
+
+
+def test_what_a_module_turned_out_to_need_and_is_not_there_blocks_it(tmp_path: Path) -> None:
+    cells = [
+        Planned(kernel="6.12", module=name, skip="only for ARM" if name == "arm" else "")
+        for name in ("arm", "bad", "a", "b", "c")
+    ]
+    names = [*(cell.module for cell in cells), "lost"]
+    column = column_of(tmp_path, *cells, **{name: Module(name=name) for name in names})
+    built(column, a="arm", b="bad", c="lost")
+    column.record("bad", Stage.BUILD, Verdict.FAIL, "no such header")
+    assert column.alive(Stage.SIGN) == []
+    reasons = {cell.module: (cell.verdict, cell.reason) for cell in column.run.collect().cells}
+    assert reasons["a"] == (Verdict.SKIP, "needs arm: only for ARM")
+    assert reasons["b"] == (Verdict.SKIP, "needs bad, which failed at build")
+    assert reasons["c"] == (Verdict.SKIP, "needs lost, which failed at build")

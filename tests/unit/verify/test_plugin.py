@@ -13,6 +13,7 @@ import pytest
 from standin import BOARD as K
 from standin import StandIn, planned
 
+from kmodlab.build import needs
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.guest import kmemleak, shell
 from kmodlab.results.contract import Cell, Stage, Verdict
@@ -20,7 +21,6 @@ from kmodlab.results.folder import Expected
 from kmodlab.run.column import KEPT
 from kmodlab.run.lab import FILE, Lab
 from kmodlab.verify import life_cycle
-from kmodlab.verify import module as module_file
 
 pytest_plugins = ["pytester"]
 OOPS = "printk 'BUG: kernel NULL pointer dereference, address: 0000000000000000'"
@@ -62,7 +62,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytes
         machine = StandIn(tmp_path / "machine")
         monkeypatch.setenv("PATH", f"{machine.make()}:{os.environ['PATH']}")
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        monkeypatch.setattr(module_file, "_told", lambda folder: {f"{name}.ko": TOLD for name in names})
+        monkeypatch.setattr(needs, "_told", lambda folder, files: {f"{name}.ko": TOLD for name in names})
         monkeypatch.setattr(life_cycle, "LOG_LINE_LIMIT", 0.3)
         lab = planned(tmp_path, names, catalog)
         for name in names:

@@ -115,6 +115,9 @@ class Column:
     def alive(self, before: Stage) -> list[Module]:
         return self.entries
 
+    def needs(self, name: str) -> list[Module]:
+        return []
+
     def ko(self, name: str) -> Path:
         return self.run.folder / name
 
@@ -129,7 +132,7 @@ class Column:
 
 @pytest.fixture
 def column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Column:
-    for name in ("in_tree_needs", "own_needs", "soft_needs"):
+    for name in ("in_tree_needs", "soft_needs"):
         monkeypatch.setattr(worker_file, name, lambda *_: [])
     monkeypatch.setattr(kmemleak, "offered", lambda guest: False)
     return Column(tmp_path)
