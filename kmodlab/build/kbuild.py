@@ -33,7 +33,7 @@ from kmodlab.build.build_log import (
     word,
 )
 from kmodlab.build.make import SYMBOLS, Bench, Target, bench
-from kmodlab.build.modules import Explored, Part, SourceModule, misnamed, module_of
+from kmodlab.build.modules import Explored, Part, SourceModule, module_of
 from kmodlab.ground import sandbox
 from kmodlab.ground.cache import cache_dir, digest, filled
 from kmodlab.ground.errors import LabError
@@ -241,7 +241,7 @@ def explore(
             modules = [module for module in asked if module.path in made or module in joint.broken or part.dkms]
             asked_paths = {module.path for module in asked}
             unasked = [path for path in made if path not in asked_paths and not part.dkms]
-            modules += [_made(part, path) for path in unasked]
+            modules += [module_of(part, path, (path,), f"the build makes '{path}.ko'") for path in unasked]
             logs = split_log(joint.log, modules)
             work.strip(made.values())
             for module in modules:
@@ -257,13 +257,6 @@ def explore(
     found = _Known.model_validate_json((known / "explored.json").read_text())
     # The same sources may be in another tree's copy today.
     return Explored([module.model_copy(update={"part": part}) for module in found.modules], found.clean, found.word)
-
-
-def _made(part: Part, path: str) -> SourceModule:
-    try:
-        return module_of(part, path, (path,), "")
-    except LabError:
-        return misnamed(part, path)
 
 
 class _Known(BaseModel):

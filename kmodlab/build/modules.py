@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from kmodlab.build import trees
-from kmodlab.build.trees import Tree
+from kmodlab.build.trees import FIT, Tree
 from kmodlab.ground import sandbox
 from kmodlab.ground.cache import digest
 from kmodlab.ground.errors import LabError
@@ -57,6 +57,7 @@ MENTIONS_MODULES = re.compile(r"obj-|\bM=|\bSUBDIRS=|/lib/modules|\binclude\b|\$
 """Rules without any of this are a user program's."""
 UNFIT = re.compile(r"[\s:#$%'\"\\]")
 """No make can build in a folder with such a name: it is the sandbox's own, where nobody sees the name, or nothing."""
+DOTTED = " (a dot is between a folder's name and a module's)"
 MOST_RULES = 500
 """Folders with rules that are asked in one tree."""
 READ = re.compile(r"^(Kbuild|[Mm]akefile.*|GNUmakefile|dkms\.conf|.*\.(c|h|S|rs|mk|sh|inc))$")
@@ -235,7 +236,7 @@ def _of_part(tree: Tree, part: Part, explore: Explore | None, problems: list[str
         part = part.model_copy(update={"dkms": False})
         asked = [module.model_copy(update={"part": part}) for module in asked]
     if part.rules == (".",) and not unread and asked:
-        return [module.model_copy(update={"problem": refusal}) for module in asked]
+        return [module.model_copy(update={"problem": refusal or module.problem}) for module in asked]
     if not part.rules and not any(MENTIONS_MODULES.search(_text(part.folder / name)) for name in RULES):
         return []
     if refusal:
@@ -272,8 +273,8 @@ def _explored(
     for module in mine:
         modules.setdefault(module.path, module)
     if not modules:
-        problems.append(unread or found.word)
-        return [_stand_in(part, unread or found.word)] if part.rules and (unread or found.word) else []
+        problems.append(found.word or unread)
+        return [_stand_in(part, found.word or unread)] if part.rules and (unread or found.word) else []
     return list(modules.values())
 
 
@@ -319,21 +320,14 @@ def _asked(tree: Tree, part: Part, place: str) -> list[SourceModule]:
 
 
 def module_of(part: Part, path: str, objects: Iterable[str], where: str) -> SourceModule:
-    """A module by the path of its .ko; LabError where its name is none."""
+    """A module by the path of its .ko; one whose name is none stands for itself, and cannot be built."""
     name = PurePosixPath(path).name
-    try:
-        TypeAdapter(Name).validate_python(name)
-    except ValidationError as problem:
-        mend = "rename it" if name else "is a variable in obj-m unset?"
-        raise LabError(f"MODULES: {where}, which is no module's name: {mend}") from problem
-    return SourceModule(name=name, part=part, path=path, objects=tuple(objects))
-
-
-def misnamed(part: Part, path: str) -> SourceModule:
-    """What stands for a module that was made, and whose name is none."""
-    name = PurePosixPath(path).name
-    problem = f"'{name}.ko' is no module's name: letters, digits, _, -, + and . only; rename it"
-    return SourceModule(name=_fit(name) or "module", part=part, path=path, objects=(), problem=problem)
+    if FIT.match(name):
+        return SourceModule(name=name, part=part, path=path, objects=tuple(objects))
+    letters = f"letters, digits, _, - and + only{DOTTED if '.' in name else ''}"
+    mend = f"rename it: {letters}" if name else "is a variable in obj-m unset?"
+    problem = f"{where}, which is no module's name here: {mend}"
+    return SourceModule(name=_fit(name.replace(".", "-")) or "module", part=part, path=path, objects=(), problem=problem)
 
 
 def _from_top(place: str, target: str) -> str:

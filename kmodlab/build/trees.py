@@ -35,15 +35,19 @@ MOST_TOLD = 100
 """Of what was not copied, so many are told by name."""
 MOST_DEEP = 40
 """Folders in folders."""
-GENERATED = re.compile(r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^\.)|(^__pycache__$)")
-"""Names of build products and hidden files: never copied, never part of a key."""
+GENERATED = re.compile(
+    r"(\.(ko|o|mod|mod\.c|cmd|a|order|symvers)$)|(^__pycache__$)|(^\..*\.(d|swp|tmp)$)|(^\.(git|kmodlab|DS_Store|tmp_.*|#.*)$)"
+)
+"""Names of build products, and of what editors and git keep beside sources: never copied, never part of a key."""
+HIDDEN = "."
+"""What the names of folders begin with that belong to tools (.git, .venv, .vscode) and are not copied. Files may be sources'."""
 ANY = re.compile("")
 SOURCES = (".c", ".S", ".rs")
 """What a module of one file is written in."""
 TESTS = "tests"
 """The folder, beside a catalog, of a project's own tests."""
-FIT = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$")
-"""What a source of one module may be called."""
+FIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,99}\Z")
+"""What a module may be called. A dot is between its folder's name and its own, where several folders have one of that name."""
 PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]*-dkms(=\S+)?$")
 """How a package of such sources is called; NAME=VERSION for one that is not the newest."""
 REMOTE = re.compile(r"^(\w+://|[\w.-]+@[\w.-]+:)")
@@ -149,7 +153,7 @@ def _places(asked: str | Path) -> list[Path]:
         if not place.is_dir() and place.suffix not in SOURCES:
             raise LabError(f"MODULES: {word} is no folder, and no source in {', '.join(SOURCES)}")
         if not place.is_dir() and not FIT.match(place.stem):
-            raise LabError(f"MODULES: {word}: a module's name has letters, digits, _, -, + and . only: rename the file")
+            raise LabError(f"MODULES: {word}: a module's name has letters, digits, _, - and + only: rename the file")
     if not words:
         raise LabError("MODULES: names nothing", hint="name a folder that holds modules and their Makefile")
     return list(dict.fromkeys(Path(word).resolve() for word in words))
@@ -246,7 +250,7 @@ class _Copy:
         folders = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.name)
+                folders += [entry.name] if not entry.name.startswith(HIDDEN) else []
                 continue
             with self._refusing(path / entry.name):
                 if entry.is_symlink():

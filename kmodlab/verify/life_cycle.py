@@ -105,7 +105,11 @@ exit 0"""
             self._prepared(answer)
         else:
             before = module.guest.look_again()
+        if module.kname in leftovers.modules(before.places):
+            module.taken = True
+            raise StageError(Stage.LOAD, f"the kernel has a module {module.kname} of its own loaded: rename this one")
         script = f"""{module.prepare_needs()}
+[ ! -e /sys/module/{module.kname} ] || echo "== built in"
 echo "== insmod"
 insmod {module.ko} {typed(module.entry.parameters)} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] || echo "missing $path"; done
@@ -121,6 +125,7 @@ exit 0"""
         refused = next((name for name in sections if name.startswith("loaded refused")), None)
         if refused:
             reason = _refusal(answer.stdout) or f"insmod ends with status {refused.split()[-1]}"
+            reason += f": {module.kname} is part of the kernel: rename this one" if "built in" in sections else ""
             raise StageError(Stage.LOAD, f"{reason}{self._last_words(mark)}{self._left_by_refusal(before)}")
         self._note(Stage.LOAD, "insmod")
         module.again = None

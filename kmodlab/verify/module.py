@@ -54,6 +54,9 @@ class ModuleUnderTest:
     gone: Look | None = None
     """What the target was like when a life cycle, the last to use it, had seen it gone with all it needs."""
 
+    taken: bool = False
+    """Whether the kernel has one of this name of its own loaded, which nobody takes away: its network card's driver, say."""
+
     symbols: Symbols | None = None
     """Where its functions lay when a life cycle, the last to do so, had it loaded."""
 
@@ -122,8 +125,8 @@ class ModuleUnderTest:
         """Unload it, where it is loaded, and what it needs: why that failed (empty where it did not), and the taint then."""
         if self.gone:
             return "", self.gone.tainted
-        needs = (kernel_name(need.name) for need in reversed(self.needs))
-        unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in (self.kname, *needs))
+        needs = [kernel_name(need.name) for need in reversed(self.needs)]
+        unload = "\n".join(f"if {_loaded(name)}; then rmmod {name}; fi" for name in ([] if self.taken else [self.kname]) + needs)
         answer = self.guest.sh(f"{unload}\n{self.release_kernel()}\nexec cat /proc/sys/kernel/tainted", timeout=self.entry.limit)
         return answer.stderr.strip(), number(answer.stdout)
 

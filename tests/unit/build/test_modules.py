@@ -92,9 +92,9 @@ def test_one_folder_of_several_that_cannot_be_read_is_a_module_that_cannot_be_bu
     put(tmp_path / "named", Makefile="obj-m := a@1.o\n")
     put(tmp_path / "tools", Makefile="all: main.d\ninclude main.d\n")
     found = {module.name: module.problem for module in discover(tmp_path)}
-    assert list(found) == ["good", "named", "odd-one"]
+    assert list(found) == ["good", "a-1", "odd-one"]
     assert found["good"] == "" and "odd one/Makefile cannot be read by make" in found["odd-one"]
-    assert "obj-m names 'a@1.o', which is no module's name: rename it" in found["named"]
+    assert "obj-m names 'a@1.o', which is no module's name here: rename it" in found["a-1"]
 
 
 def test_a_makefile_that_hangs_or_floods_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +109,32 @@ def test_a_makefile_that_hangs_or_floods_costs_itself_only(tmp_path: Path, monke
 
 
 def test_a_name_without_a_name_says_what_may_be_wrong(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"Makefile: obj-m names '\.o', which is no module's name: is a variable in obj-m unset\?"):
+    with pytest.raises(
+        LabError, match=r"Makefile: obj-m names '\.o', which is no module's name here: is a variable in obj-m unset\?"
+    ):
         discover(put(tmp_path, Makefile="obj-m := $(NAME).o\n"))
+
+
+def test_a_name_that_is_none_costs_its_own_module_only(tmp_path: Path) -> None:
+    put(tmp_path, Makefile="obj-m := good.o h@llo.o na.me.o grö.o Upper.o\n", good__c="")
+    found = {module.name: module.problem for module in discover(tmp_path)}
+    assert list(found) == ["good", "h-llo", "na-me", "gr-", "Upper"]
+    assert not found["good"] and not found["Upper"]
+    why = "which is no module's name here: rename it: letters, digits, _, - and + only"
+    assert found["h-llo"].endswith(f"/Makefile: obj-m names 'h@llo.o', {why}")
+    assert found["na-me"].endswith(f"{why} (a dot is between a folder's name and a module's)") and found["gr-"].endswith(why)
+
+
+def test_hidden_files_are_sources_too_but_for_what_tools_keep_there(tmp_path: Path) -> None:
+    names = [".config", ".version", ".x.o.cmd", ".x.c.swp", ".git", ".x.o.d", ".tmp_1", ".#x.c"]
+    put(tmp_path / "tree", Makefile="obj-m := x.o\n", x__c="")
+    for name in names:
+        (tmp_path / "tree" / name).write_text("")
+    for folder in (".git", ".venv", ".tmp_versions"):
+        (tmp_path / "tree/sub" / folder).mkdir(parents=True)
+        (tmp_path / "tree/sub" / folder / "file").write_text("")
+    copy = copied(tmp_path / "tree").folder
+    assert sorted(path.name for path in copy.rglob("*")) == [".config", ".version", "Makefile", "sub", "x.c"]
 
 
 def test_what_was_not_copied_is_known_of_each_module_of_its_folder(tmp_path: Path) -> None:

@@ -159,6 +159,16 @@ def test_an_agent_that_stops_answering_costs_one_cell(make: Make, monkeypatch: p
     assert cells["two"].verdict is Verdict.PASS, said(cells)
 
 
+def test_a_module_of_a_name_that_the_kernel_has_is_told_so_and_the_kernels_own_stays(make: Make) -> None:
+    """The network card's driver, say: who takes that away takes the machine away."""
+    bench = make("one", "two")
+    bench.machine.run("insmod", str(bench.lab.column(K).ko("one")))
+    bench.machine.module("one", rmmod="touch taken_away")
+    cells = bench.verify()
+    assert said(cells)["one"] == ("fail", "load", "the kernel has a module one of its own loaded: rename this one")
+    assert cells["two"].verdict is Verdict.PASS and not (bench.machine.folder / "taken_away").exists()
+
+
 def test_a_machine_that_does_not_come_back_is_an_error_of_all_but_the_one_that_killed_it(make: Make) -> None:
     bench = make("one", "two", "three")
     bench.machine.module("two", insmod=f"{OOPS}; touch down; die")
