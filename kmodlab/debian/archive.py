@@ -63,6 +63,8 @@ class Resolved(BaseModel):
     """When the archive said so."""
     stale: bool = False
     """True where the archive could not be asked and an earlier answer is used."""
+    tools: tuple[str, ...] = ()
+    """More packages for its build root: what the sources that are built there depend on."""
 
     @property
     def row(self) -> contract.Kernel:
@@ -227,6 +229,12 @@ def download(resolved: Resolved, packages: Iterable[str], folder: Path, *, arch:
     Their signatures are checked as ever. LabError where the archive has one of them not, or cannot be reached.
     """
     return _Apt(DEBIAN_ARCH[arch or native_arch()], resolved.sources).download(packages, folder, resolved.kernel)
+
+
+def depends(resolved: Resolved, package: str) -> list[str]:
+    """What the newest version of a package depends on, the first of each choice; nothing where the suites have it not."""
+    found = _Apt(DEBIAN_ARCH[native_arch()], resolved.sources).show(package)
+    return [choice[0]["name"] for each in found[:1] for choice in each.relations["depends"] or ()]
 
 
 def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from kmodlab.debian import archive, userland
@@ -32,3 +33,15 @@ def sources(resolved: Resolved, package: str) -> Path:
     if not trees:
         raise LabError(f"MODULES: the package {package} has no sources in /usr/src: it builds no module")
     return trees[0] if len(trees) == 1 else target / "usr/src"
+
+
+def with_tools(resolved: Resolved, packages: Iterable[str]) -> Resolved:
+    """A kernel whose build root has what packages depend on, dkms among it, as they are in its suites.
+
+    A root for another architecture has only what all have: what is compiled with there is the lab's own choice.
+    """
+    if resolved.kernel.foreign:
+        return resolved
+    names = (package.partition("=")[0] for package in packages)
+    tools = {each for name in names for each in archive.depends(resolved, name)}
+    return resolved.model_copy(update={"tools": tuple(sorted(tools))})

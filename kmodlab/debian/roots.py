@@ -365,7 +365,8 @@ def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
     """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
     if kind == "source":
         return [*source_kernel.TOOLS, resolved.source_package]
-    return list(source_kernel.MODULE_TOOLS) if resolved.kernel.packaged_here and kind in ("build", "machine") else []
+    own = source_kernel.MODULE_TOOLS if resolved.kernel.packaged_here and kind in ("build", "machine") else ()
+    return [*own, *(resolved.tools if kind == "build" else ())]
 
 
 def _loaders(kernel: Kernel, kind: Kind) -> tuple[str, ...]:

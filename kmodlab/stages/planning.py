@@ -112,6 +112,8 @@ def intend(request: Request, *, build: bool = False) -> Intent:
         problems = [str(each) for each in found.values() if isinstance(each, LabError)]
         if len(problems) == len(found):
             raise LabError(problems[0])
+        if packages := packages_in(modules):
+            found |= {key: dkms_package.with_tools(each, packages) for key, each in found.items() if isinstance(each, Resolved)}
         return found
 
     modules = request.modules

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from debian.deb822 import Packages
 
-from kmodlab.debian import archive, dkms_package
+from kmodlab.debian import archive, dkms_package, roots
 from kmodlab.debian.archive import Resolved
+from kmodlab.debian.roots import image_path
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.kernels import load_inventory
 
@@ -47,3 +49,18 @@ def test_a_package_without_sources_and_none_at_all(archived: Path) -> None:
         dkms_package.sources(RESOLVED, "toy-dkms")
     with pytest.raises(LabError, match="MODULES: gone-dkms is no folder, and no package of trixie"):
         dkms_package.sources(RESOLVED, "gone-dkms")
+
+
+def test_what_a_package_depends_on_is_in_a_build_root_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(roots, "ssh_key", lambda: tmp_path / "key")
+    (tmp_path / "key.pub").write_text("")
+    about = Packages({"Package": "toy-dkms", "Depends": "dkms (>= 3), libtoy-dev | libtoy2-dev, pkgconf"})
+    monkeypatch.setattr(archive._Apt, "show", lambda self, name: [about] if name == "toy-dkms" else [])
+    found = dkms_package.with_tools(RESOLVED, ["toy-dkms=1.0-1", "gone-dkms"])
+    assert found.tools == ("dkms", "libtoy-dev", "pkgconf")
+    assert image_path(found, "build") != image_path(RESOLVED, "build") and image_path(found, "boot") == image_path(
+        RESOLVED, "boot"
+    )
+    foreign = RESOLVED.model_copy(update={"kernel": load_inventory()["6.12-arm64"]})
+    assert dkms_package.with_tools(foreign, ["toy-dkms"]) == foreign
