@@ -1,4 +1,5 @@
-"""A kernel of the user's own: a folder with its two packages, as `make bindeb-pkg` or a distribution makes them.
+"""A kernel of the user's own: a folder with its two packages, as `make bindeb-pkg` or a distribution makes them; or the built
+tree that they are beside.
 
 It is looked at before anything is made of it: what the lab needs and the kernel lacks is one line, with what mends it. It runs on
 the machine that the inventory has for its architecture, with the userland and the compiler of the release that has its compiler.
@@ -39,6 +40,8 @@ OF_ARCH = {
     "armhf": ("SERIAL_AMBA_PL011_CONSOLE",),
 }
 """Options that its machine needs."""
+ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64", "ARM": "armhf"}
+"""By the option that a configuration has: Debian's name of what it is for."""
 MEND = "have its tree make packages (`make bindeb-pkg`), and name the folder that has linux-image and linux-headers"
 CONFIG_MOST = 4 << 20
 """Bytes of a configuration."""
@@ -52,8 +55,12 @@ def named_paths(text: str) -> tuple[list[Path], str]:
 
 
 def own_kernel(folder: Path, inventory: dict[str, Kernel]) -> Resolved:
-    """The kernel in a folder of two packages. LabError where it cannot be one of the lab's: one line for the first reason."""
-    image, headers = _pair(folder)
+    """The kernel in a folder of two packages, or of a built tree. LabError where it cannot be one of the lab's: one line for the
+    first reason.
+    """
+    places = (folder,) if folder.is_dir() else folder.parents
+    tree = next((each for each in places if (each / "Kconfig").is_file() and (each / "Makefile").is_file()), None)
+    image, headers = _beside(tree, inventory) if tree else _pair(folder)
     about, other = (Deb822(_about(each)) for each in (image, headers))
     release, config = _inside(image)
     if other["Package"] != f"{HEADERS}{release}" or other["Version"] != about["Version"]:
@@ -77,8 +84,40 @@ def own_kernel(folder: Path, inventory: dict[str, Kernel]) -> Resolved:
     return resolved
 
 
+def _beside(tree: Path, inventory: dict[str, Kernel]) -> tuple[Path, Path]:
+    """The two packages that a tree has made of itself. What is wrong with it is said before it has made any."""
+    if not (tree / ".config").is_file():
+        raise LabError(f"KERNELS: {tree} is a kernel's source tree without .config", hint="configure it, then `make bindeb-pkg`")
+    config = (tree / ".config").read_text(errors="replace")
+    told = tree / "include/config/kernel.release"
+    release = told.read_text().strip() if told.is_file() else ""
+    arch = next(
+        (arch for option, arch in ARCHITECTURES.items() if f"\nCONFIG_{option}=y\n" in f"\n{config}"), "an unknown machine"
+    )
+    _like(tree, release or "its configuration", config, arch, inventory)
+    if not release:
+        raise LabError(f"KERNELS: {tree} is configured rightly, and not built", hint="`make bindeb-pkg` there, and name it again")
+    images = sorted(tree.parent.glob(f"{IMAGE}{release}_*.deb"), key=lambda each: each.stat().st_mtime)
+    if not images:
+        raise LabError(
+            f"KERNELS: {tree}: there are no packages of {release} beside it", hint="`make bindeb-pkg` there makes them"
+        )
+    image = images[-1]
+    headers = image.with_name(image.name.replace(IMAGE, HEADERS, 1))
+    if not headers.is_file():
+        raise LabError(f"KERNELS: {tree}: {image.name} is beside it, and no {headers.name}", hint="`make bindeb-pkg` makes both")
+    for name in (".config", "vmlinux"):
+        if (tree / name).exists() and (tree / name).stat().st_mtime > image.stat().st_mtime:
+            raise LabError(f"KERNELS: {tree}: its {name} is newer than {image.name}", hint="`make bindeb-pkg` again")
+    return image, headers
+
+
 def _pair(folder: Path) -> tuple[Path, Path]:
     """The two packages."""
+    if installed := re.fullmatch(r"vmlinu[xz]-(.+)", folder.name):
+        both = f"{IMAGE}{installed[1]} {HEADERS}{installed[1]}"
+        mend = f"name a folder that has both: `apt-get download {both}` there, where a distribution has made them"
+        raise LabError(f"KERNELS: {folder} is a kernel without its modules and headers", hint=mend)
     if not folder.is_dir():
         raise LabError(f"KERNELS: {folder} is no folder", hint=f"a kernel of one's own is a folder with two packages: {MEND}")
     found = []
@@ -89,8 +128,7 @@ def _pair(folder: Path) -> tuple[Path, Path]:
                 f"KERNELS: {folder} has {len(packages)} packages {kind}*", hint="leave one of them there, or give each a folder"
             )
         if not packages:
-            tree = "a kernel's source tree" if (folder / "Kconfig").exists() else f"without a package {kind}*.deb"
-            raise LabError(f"KERNELS: {folder} is {tree}", hint=MEND)
+            raise LabError(f"KERNELS: {folder} is without a package {kind}*.deb", hint=MEND)
         found.append(packages[0])
     return found[0], found[1]
 

@@ -1,5 +1,6 @@
 """A kernel of the user's own is looked at before anything is made of it: one line for each thing that can be wrong."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -106,10 +107,9 @@ def test_what_is_no_kernel_at_all_is_told_how_to_become_one(tmp_path: Path) -> N
     tree = tmp_path / "linux"
     tree.mkdir()
     assert "without a package linux-image-*.deb" in refused(tree)
-    (tree / "Kconfig").touch()
-    assert "is a kernel's source tree; have its tree make packages (`make bindeb-pkg`)" in refused(tree)
     (tree / "bzImage").touch()
     assert "is no folder" in refused(tree / "bzImage")
+    assert f"`apt-get download linux-image-{RELEASE} linux-headers-{RELEASE}`" in refused(tree / f"vmlinuz-{RELEASE}")
     empty = tmp_path / "empty"
     empty.mkdir()
     for kind in ("image", "headers"):
@@ -119,6 +119,72 @@ def test_what_is_no_kernel_at_all_is_told_how_to_become_one(tmp_path: Path) -> N
     image = next(damaged.glob("linux-image-*"))
     image.write_bytes(image.read_bytes()[:100])
     assert "is no whole package" in refused(damaged)
+
+
+def tree_of(folder: Path, text: str = "", release: str = RELEASE) -> Path:
+    """As much of a kernel's tree as is looked at."""
+    tree = folder / "linux"
+    (tree / "include/config").mkdir(parents=True)
+    (tree / "arch/x86/boot").mkdir(parents=True)
+    for name in ("Kconfig", "Makefile", "arch/x86/boot/bzImage"):
+        (tree / name).touch()
+    (tree / ".config").write_text(text or f"CONFIG_X86_64=y\n{config()}")
+    if release:
+        (tree / "include/config/kernel.release").write_text(f"{release}\n")
+    return tree
+
+
+def test_a_built_tree_is_the_kernel_of_the_packages_beside_it(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    pair(tmp_path)
+    package(tmp_path, "linux-image-6.12.8-mine")
+    for named in (tree, tree / "arch/x86/boot/bzImage"):
+        assert own_kernel(named, load_inventory()).release == RELEASE
+    assert own_kernel(pair(tree / "kept"), load_inventory()).release == RELEASE
+
+
+@pytest.mark.parametrize(
+    ("text", "release", "said"),
+    [
+        (
+            f"CONFIG_X86_64=y\n{config(VIRTIO_NET='')}",
+            RELEASE,
+            "6.12.9-mine is without what the lab needs; add to its .config: CONFIG_VIRTIO_NET=m",
+        ),
+        (
+            f"CONFIG_X86_64=y\n{config(MODULE_UNLOAD='')}",
+            "",
+            "its configuration is without what the lab needs; add to its .config:",
+        ),
+        (
+            f"CONFIG_X86_64=y\n{config('clang version 19.1.7')}",
+            RELEASE,
+            "was built with clang version 19.1.7; the lab has gcc 10",
+        ),
+        (f"CONFIG_RISCV=y\n{config()}", RELEASE, "is for an unknown machine; the lab has machines for amd64"),
+        ("", "", "is configured rightly, and not built; `make bindeb-pkg` there"),
+        ("", RELEASE, f"there are no packages of {RELEASE} beside it; `make bindeb-pkg`"),
+    ],
+)
+def test_a_tree_is_told_what_is_wrong_with_it_before_it_is_built(tmp_path: Path, text: str, release: str, said: str) -> None:
+    with pytest.raises(LabError) as problem:
+        own_kernel(tree_of(tmp_path, text, release), load_inventory())
+    assert said in str(problem.value) and "\n" not in str(problem.value)
+
+
+def test_a_tree_that_went_on_since_its_packages_is_told(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    (tree / ".config").rename(tmp_path / "kept")
+    assert "is a kernel's source tree without .config; configure it" in refused(tree)
+    (tmp_path / "kept").rename(tree / ".config")
+    pair(tmp_path)
+    headers = next(tmp_path.glob("linux-headers-*.deb"))
+    headers.rename(tmp_path / "kept")
+    assert "is beside it, and no linux-headers-6.12.9-mine_1_amd64.deb" in refused(tree)
+    (tmp_path / "kept").rename(headers)
+    (tree / "vmlinux").touch()
+    os.utime(tree / "vmlinux", (2e9, 2e9))
+    assert "its vmlinux is newer than linux-image-6.12.9-mine_1_amd64.deb; `make bindeb-pkg` again" in refused(tree)
 
 
 def test_paths_are_told_from_the_inventorys_kernels(tmp_path: Path) -> None:
