@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kmodlab.ground.cache import cache_dir, digest
 from kmodlab.ground.errors import LabError
-from kmodlab.ground.files import no_space, remove_tree, scratch
+from kmodlab.ground.files import no_space, remove_tree, scratch, there
 from kmodlab.plan.catalog import FILE as CATALOG
 
 MOST_FILES = 50_000
@@ -146,7 +146,7 @@ def _places(asked: str | Path) -> list[Path]:
         place = Path(word)
         if REMOTE.match(word):
             raise LabError(f"MODULES: {word} is on the network, where nothing is fetched from: clone it, and name its folder")
-        if not place.exists():
+        if not there(place):
             raise LabError(f"MODULES: {word} is no folder, and no file", hint="name what holds modules and their Makefile")
         if place.is_dir() and (place / "HEAD").is_file() and (place / "objects").is_dir():
             raise LabError(f"MODULES: {word} is a repository without its files: clone it, and name the clone's folder")
@@ -162,12 +162,12 @@ def _places(asked: str | Path) -> list[Path]:
 def packages_in(asked: str | Path) -> list[str]:
     """The packages of the archive that MODULES names: x-dkms, where there is no such folder."""
     words = [] if isinstance(asked, Path) else words_of(asked)
-    return [word for word in words if PACKAGE.match(word) and not Path(word).exists()]
+    return [word for word in words if PACKAGE.match(word) and not there(word)]
 
 
 def words_of(text: str) -> list[str]:
     """The words of MODULES: one where there is such a folder or file, whose name may hold blanks."""
-    if text and Path(text).exists():
+    if text and there(text):
         return [text]
     try:
         return shlex.split(text)
@@ -178,7 +178,7 @@ def words_of(text: str) -> list[str]:
 def absolute(asked: str | Path) -> str:
     """The same words of MODULES, wherever they are said again."""
     words = [str(asked)] if isinstance(asked, Path) else words_of(asked)
-    return shlex.join(str(Path(word).absolute()) if Path(word).exists() else word for word in words)
+    return shlex.join(str(Path(word).absolute()) if there(word) else word for word in words)
 
 
 def _named_apart(places: list[Path]) -> dict[str, Path]:

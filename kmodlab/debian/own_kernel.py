@@ -21,6 +21,7 @@ from kmodlab.debian.archive import Resolved, mirrors, sources
 from kmodlab.debian.source_kernel import packages_path
 from kmodlab.ground.cache import digest, filled
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import there
 from kmodlab.ground.process import LONG
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel
 
@@ -49,7 +50,7 @@ CONFIG_MOST = 4 << 20
 
 def named_paths(text: str) -> tuple[list[Path], str]:
     """The kernels of KERNELS that are paths, and the rest of it."""
-    words = [text] if "/" in text and Path(text).exists() else text.split()
+    words = [text] if "/" in text and there(text) else text.split()
     paths = [word for word in words if "/" in word]
     return [Path(word).absolute() for word in paths], " ".join(word for word in words if word not in paths)
 

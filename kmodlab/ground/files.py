@@ -98,6 +98,14 @@ def ssh_quoted(path: Path) -> str:
     return '"{}"'.format(str(path).replace("%", "%%"))
 
 
+def there(name: str | Path) -> bool:
+    """Whether there is such a file or folder: nothing is called by a name that none can have (of more than 255 bytes, say)."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def regular_files(folder: Path, pattern: str) -> list[Path]:
     """The files below a stranger's folder whose names match, sorted; no link is followed, and none is among them."""
     found = (Path(place) / name for place, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))

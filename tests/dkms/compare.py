@@ -88,6 +88,8 @@ def by_kmodlab(kernel: str, packages: list[str]) -> dict[str, dict[str, str]]:
         reports = Path(place) / "reports"
         subprocess.run([*command, "--reports", str(reports)], cwd=REPOSITORY, check=False, timeout=LIMIT)
         run = reports / "latest"
+        if not (run / "results.json").is_file():
+            sys.exit("kmodlab's run has no results")
         results, order = json.loads((run / "results.json").read_text()), json.loads((run / "lab.json").read_text())
     folders = {module["name"]: module["part"]["top"] for module in order["modules"]}
     roots = {module["name"]: module["part"]["root"] for module in order["modules"]}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kmodlab.build.modules import discover
-from kmodlab.build.trees import copied, packages_in
+from kmodlab.build.trees import absolute, copied, packages_in
 from kmodlab.ground.errors import LabError
 
 
@@ -56,6 +56,13 @@ def test_what_cannot_be_taken_is_named_with_its_mend(tmp_path: Path, word: str, 
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(LabError, match=f"^MODULES: .*{why}"):
         copied(word.format(tmp=tmp_path))
+
+
+def test_many_words_are_no_name_that_is_too_long(tmp_path: Path) -> None:
+    words = [f"toy{number}-dkms" for number in range(100)]
+    assert packages_in(" ".join(words)) == words and absolute(" ".join(words)) == " ".join(words)
+    with pytest.raises(LabError, match="is no folder, and no file"):
+        copied("x" * 300)
 
 
 def test_a_package_is_one_only_where_no_folder_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
