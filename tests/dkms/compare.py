@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodlab.build.build_log import word
 from kmodlab.build.make import UNAME
 from kmodlab.debian import dkms_package
 from kmodlab.debian.archive import Resolved, resolve
@@ -33,15 +35,14 @@ BUILDING = Limits(seconds=1200)
 NOT_FOR_IT = 77
 """dkms's status where a package says that it is not for a kernel (dkms 3; 2.8 has 9)."""
 REAL = """\
-set -e
-conf=$(echo /usr/src/*/dkms.conf)
-tree=/mnt/tree; mkdir -p $tree
-set -- --dkmstree $tree --sourcetree /usr/src -k "$1" -a x86_64
-where=${conf%/dkms.conf}; where=${where#/usr/src/}
-name=$(sed -n 's/^PACKAGE_NAME="\\?\\([^"]*\\)"\\?$/\\1/p' "$conf")
-version=${where#"$name"-}
-dkms add -m "$name" -v "$version" --dkmstree $tree --sourcetree /usr/src
-dkms build -m "$name" -v "$version" "$@"
+kernelver=$1 arch=x86_64 kernel_source_dir=/lib/modules/$1/build
+. /mnt/src/*/dkms.conf </dev/null
+mkdir /mnt/tree
+set -- -m "$PACKAGE_NAME" -v "$PACKAGE_VERSION" --dkmstree /mnt/tree --sourcetree /mnt/src
+dkms add "$@" && dkms build "$@" -k "$kernelver" -a x86_64
+status=$?
+cat /mnt/tree/*/*/build/make.log /mnt/tree/*/*/log/make.log 2>/dev/null
+exit $status
 """
 """dkms in a tree of its own: whoever builds is nobody."""
 
@@ -68,17 +69,17 @@ class Row:
 def by_dkms(root: Path, release: str, sources: Path) -> str:
     """What dkms's own build of a package's sources comes to."""
     with tempfile.TemporaryDirectory(prefix="kmodlab-dkms-") as work, tempfile.TemporaryDirectory() as tools:
-        uname = Path(tools) / "uname"
-        uname.write_text(UNAME.format(release=release, machine="x86_64"))
-        uname.chmod(0o755)
+        (Path(tools) / "uname").write_text(UNAME.format(release=release, machine="x86_64"))
+        (Path(tools) / "uname").chmod(0o755)
         Path(tools).chmod(0o755)
-        seen = {sources: Path("/usr/src") / sources.name, uname: Path("/usr/local/sbin/uname")}
+        shutil.copytree(sources, Path(work) / "src" / sources.name, symlinks=True)
+        seen = {Path(tools): Path("/usr/local/sbin")}
         answer = sandbox.run(root, ["bash", "-c", REAL, "bash", release], work=Path(work), read_only=seen, limits=BUILDING)
     if answer.status == 0:
         return "built"
     if answer.status == NOT_FOR_IT or re.search(r"does not match|is disabled for this kernel|BUILD_EXCLUSIVE", answer.output):
         return "excluded"
-    return f"failed ({answer.status})" if "Bad return status" in answer.output else f"no build: {answer.last_word[:150]}"
+    return f"failed: {word(answer.output)[:160]}"
 
 
 def by_kmodlab(kernel: str, packages: list[str]) -> dict[str, dict[str, str]]:
@@ -137,7 +138,7 @@ def main(kernel: str, *packages: str) -> None:
     print(
         f"| {kernel}: {resolved.release} | dkms builds | kmodlab builds | modules that pass | the others |\n|---|---|---|---|---|"
     )
-    differing = [row for row in rows(resolved, list(packages)) if row.dkms.split()[0] != row.ours]
+    differing = [row for row in rows(resolved, list(packages)) if row.dkms.partition(":")[0] != row.ours]
     sys.exit(f"they differ on {', '.join(row.package for row in differing)}" if differing else 0)
 
 
