@@ -102,6 +102,7 @@ class Column:
     key_known = True
     kept = ""
     checks = False
+    counts_lines = False
 
     def __init__(self, folder: Path) -> None:
         names = ("one", "two", "three")
