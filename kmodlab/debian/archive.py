@@ -237,6 +237,13 @@ def depends(resolved: Resolved, package: str) -> list[str]:
     return [choice[0]["name"] for each in found[:1] for choice in each.relations["depends"] or ()]
 
 
+def file_of(resolved: Resolved, package: str) -> str:
+    """What the file of a package (NAME, the newest, or NAME=VERSION) is called, as far as the lists that are here tell."""
+    name, _, version = package.partition("=")
+    found = _Apt(DEBIAN_ARCH[native_arch()], resolved.sources).show(name)
+    return next((Path(each["Filename"]).name for each in found if version in ("", each["Version"])), "")
+
+
 def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
     """Put a kernel's packages into a folder: its image, and what it needs of its own version.
 

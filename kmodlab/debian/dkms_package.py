@@ -19,6 +19,16 @@ def sources(resolved: Resolved, package: str) -> Path:
     """
     store = cache_dir() / "packages"
     store.mkdir(exist_ok=True)
+    known = store / Path(archive.file_of(resolved, package)).stem
+    target = known if known != store and known.exists() else _brought(resolved, package, store)
+    trees = sorted(path for path in target.glob("usr/src/*") if path.is_dir())
+    if not trees:
+        raise LabError(f"MODULES: the package {package} has no sources in /usr/src: it builds no module")
+    return trees[0] if len(trees) == 1 else target / "usr/src"
+
+
+def _brought(resolved: Resolved, package: str, store: Path) -> Path:
+    """Download a package, and unpack it."""
     with scratch("package", within=store) as place:
         try:
             [found] = archive.download(resolved, [package], place)
@@ -29,10 +39,7 @@ def sources(resolved: Resolved, package: str) -> Path:
         if not target.exists():
             with filled(target) as folder:
                 userland.unpack([found], folder)
-    trees = sorted(path for path in target.glob("usr/src/*") if path.is_dir())
-    if not trees:
-        raise LabError(f"MODULES: the package {package} has no sources in /usr/src: it builds no module")
-    return trees[0] if len(trees) == 1 else target / "usr/src"
+    return target
 
 
 def with_tools(resolved: Resolved, packages: Iterable[str]) -> Resolved:

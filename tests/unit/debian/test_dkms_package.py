@@ -44,6 +44,17 @@ def test_a_packages_sources_are_a_folder(archived: Path) -> None:
     assert dkms_package.sources(RESOLVED, "toy-dkms") == folder
 
 
+def test_a_package_that_is_here_is_not_downloaded_again(archived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (archived / "usr/src/toy-1.0").mkdir(parents=True)
+    folder = dkms_package.sources(RESOLVED, "toy-dkms")
+    about = [Packages({"Version": version, "Filename": f"pool/toy-dkms_{version}_all.deb"}) for version in ("2.0-1", "1.0-1")]
+    monkeypatch.setattr(archive._Apt, "show", lambda self, name: about)
+    monkeypatch.setattr(archive, "download", lambda *_, **__: pytest.fail("it is downloaded"))
+    assert dkms_package.sources(RESOLVED, "toy-dkms=1.0-1") == folder
+    with pytest.raises(pytest.fail.Exception):
+        dkms_package.sources(RESOLVED, "toy-dkms")
+
+
 def test_a_package_without_sources_and_none_at_all(archived: Path) -> None:
     with pytest.raises(LabError, match="the package toy-dkms has no sources in /usr/src"):
         dkms_package.sources(RESOLVED, "toy-dkms")
