@@ -16,6 +16,8 @@ BOARDS ?=
 SERIES ?=
 DEADLINE ?=
 CHANGED ?=
+SHARD ?=
+BALANCE ?=
 MAIL ?=
 
 run := .venv/bin/
@@ -35,8 +37,8 @@ help:  ## this list
 setup:
 	@./setup.sh
 
-matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, COVERAGE=1, STRESS=200, REFRESH=1, BOARDS=FILE
-	@$(run)kmodlab matrix $(asked) $(if $(call on,$(KEEP)),--keep) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh)
+matrix: setup  ## prove modules on kernels: KERNELS="6.1 6.12", MODULES=DIR, ONLY="hello-1 chardev", SECUREBOOT=1, QUICK=1, FRESH=1, KEEP=1, CHECKS=1, FAULTS=1, COVERAGE=1, STRESS=200, REFRESH=1, BOARDS=FILE, SHARD=2/5
+	@$(run)kmodlab matrix $(asked) $(if $(call on,$(KEEP)),--keep) $(if $(STRESS),--stress "$(STRESS)") $(if $(call on,$(REFRESH)),--refresh) $(if $(SHARD),--shard "$(SHARD)") $(if $(BALANCE),--balance "$(BALANCE)")
 
 quick: KERNELS := um-6.12
 quick: matrix  ## the same on User-Mode Linux alone: a kernel that checks everything, at the processor's own speed

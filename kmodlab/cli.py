@@ -13,6 +13,7 @@ from kmodlab.commands.kernels import show_kernels
 from kmodlab.commands.lint_c import lint_c_sources
 from kmodlab.commands.manual import show_manual
 from kmodlab.commands.matrix import run_matrix
+from kmodlab.commands.merge import merge_shards
 from kmodlab.commands.nightly import run_nightly
 from kmodlab.commands.report import show_report
 from kmodlab.commands.repro import repeat_cell
@@ -32,6 +33,7 @@ def main() -> None:
 
 for _command in (
     run_matrix,
+    merge_shards,
     repeat_cell,
     open_shell,
     run_nightly,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from kmodlab.commands.group import Command
-from kmodlab.commands.options import REPORTS, request_options
+from kmodlab.commands.options import REPORTS, ShardName, request_options
 from kmodlab.ground.ending import terminated_is_interrupted
+from kmodlab.ground.errors import LabError
 from kmodlab.ground.packages import need_packages
 from kmodlab.machine.runtime import stop_all
 from kmodlab.report import terminal
 from kmodlab.report.progress import Progress
+from kmodlab.results.contract import Results
+from kmodlab.results.folder import load_results, read
 from kmodlab.run.column import Column
 from kmodlab.run.lab import Lab
 from kmodlab.sign import keys, signing
@@ -36,9 +40,23 @@ TIME = click.option(
 @request_options
 @REPORTS
 @TIME
-def run_matrix(request: Request, reports: Path, time_limit: float) -> None:
+@click.option("--shard", type=ShardName(), help="Prove this part of the cells only, as 2/5; `kmodlab merge` joins the parts.")
+@click.option(
+    "--balance",
+    type=click.Path(path_type=Path, exists=True),
+    help="A run, or its results.json, by whose seconds the cells are shared out: the same for all shards; default: by count.",
+)
+def run_matrix(request: Request, reports: Path, time_limit: float, balance: Path | None) -> None:
     """Prove every module on every kernel, in VMs and on boards; the verdicts are in reports/latest."""
-    prove_and_show(request, reports, time_limit)
+    if balance and not request.shard:
+        raise LabError("--balance shares out the cells of shards", hint="ask for one, as --shard 1/3, or leave it out")
+    measured = _measured(balance) if balance else None
+    prove_and_show(replace(request, measured=measured), reports, time_limit)
+
+
+def _measured(run: Path) -> Results:
+    """The results of a run's folder, or of a file that holds them."""
+    return load_results(run) if run.is_dir() else read(run, Results)
 
 
 def prove_and_show(request: Request, reports: Path, time_limit: float) -> None:
@@ -50,6 +68,10 @@ def prove_and_show(request: Request, reports: Path, time_limit: float) -> None:
         look_after_the_key(console)
         lab = planning.plan(request, reports.absolute())
         say_kernels(lab, console)
+        if request.shard and not lab.run.planned.cells:
+            console.print(f"shard {request.shard}: nothing is left for it", markup=False)
+            lab.run.publish()
+            sys.exit(0)
         with Progress(lab.run, console, lab.run.previous()):
             interrupted = prove(lab, lock, time_limit)
     results = lab.run.publish()

@@ -17,6 +17,7 @@ from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.plan.boards import INVENTORY, load_boards
 from kmodlab.plan.kernels import load_inventory
+from kmodlab.results.shard import Shard
 from kmodlab.run.order import Manner
 from kmodlab.stages.request import Request
 
@@ -66,6 +67,18 @@ class Size(click.ParamType[int]):
         if not found:
             self.fail(f"{value!r} is no size like 20G or 500M", param, ctx)
         return int(float(found[1]) * (1 << {"M": 20, "G": 30, "T": 40, "": 30}[found[2].upper()]))
+
+
+class ShardName(click.ParamType[Shard]):
+    """A part of a run's cells, 2/5."""
+
+    name = "n/m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        try:
+            return Shard.parse(str(value))
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
 
 
 class Words(click.ParamType[str]):

@@ -23,6 +23,8 @@ from kmodlab.results.contract import one_line
 
 State = Literal["start", "done", "fail", "note"]
 
+FILE = "events.jsonl"
+
 LAST_STAGE = "verify"
 """A cell that is done here is finished; one that failed is finished wherever it was."""
 
@@ -41,7 +43,7 @@ class Event(BaseModel):
 def emit(run_dir: Path, kernel: str, stage: str, state: State, *, module: str = "", text: str = "") -> None:
     """Append an event, in a single write, so that any number of processes may do so at once."""
     event = Event(t=time.time(), kernel=kernel, stage=stage, module=module, state=state, text=one_line(text))
-    file = os.open(run_dir / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    file = os.open(run_dir / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, event.model_dump_json().encode() + b"\n")
     finally:

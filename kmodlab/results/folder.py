@@ -8,6 +8,7 @@ A run is a folder, so that each stage can be a process of its own and a kill at 
         cells/KERNEL/MODULE.json             what each stage recorded of a cell
         kernels/KERNEL.json                  a kernel by now: exact release, compiler, accelerator
         broken/KERNEL.json  stopped.json     why a kernel, or the run, came to nothing
+        lost/KERNEL/MODULE.json              why one cell came to nothing: of runs that were merged of shards
         doubts/KERNEL.json                   faults of which it is not settled yet whose they are
         logs/KERNEL/MODULE.log               everything the stages said of a cell, oldest first
         results.json  junit.xml  index.html  made from the above by publish() and report.show()
@@ -141,7 +142,7 @@ class _Stopped(Model):
 _AnyModel = TypeVar("_AnyModel", bound=Model)
 
 
-def _read(path: Path, model: type[_AnyModel]) -> _AnyModel:
+def read(path: Path, model: type[_AnyModel]) -> _AnyModel:
     """A file of the run folder; FileNotFoundError where there is none, LabError where it is damaged."""
     try:
         return model.model_validate_json(path.read_bytes())
@@ -152,10 +153,11 @@ def _read(path: Path, model: type[_AnyModel]) -> _AnyModel:
 
 
 def _read_if_there(path: Path, model: type[_AnyModel]) -> _AnyModel | None:
-    return _read(path, model) if path.exists() else None
+    return read(path, model) if path.exists() else None
 
 
-def _write(path: Path, model: Model) -> None:
+def write(path: Path, model: Model) -> None:
+    """Write a file of the run folder, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, model.model_dump_json(by_alias=True, indent=1) + "\n")
 
@@ -166,7 +168,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self._started = _read(folder / "run.json", _Started)
+            self._started = read(folder / "run.json", _Started)
         except (FileNotFoundError, NotADirectoryError) as problem:
             raise LabError(
                 f"{folder} is no run folder: it has no run.json", hint="runs are in reports/, made by `make matrix`"
@@ -177,12 +179,22 @@ class Run:
         """The name of the folder when it was made: its UTC timestamp."""
         return self._started.run
 
+    @property
+    def started(self) -> datetime:
+        """When."""
+        return self._started.started
+
+    @property
+    def kmodlab(self) -> str:
+        """The version that made it."""
+        return self._started.kmodlab
+
     @classmethod
-    def create(cls, reports: Path) -> Run:
-        """A new run folder, and `latest` pointing to it."""
+    def create(cls, reports: Path, *, started: datetime | None = None) -> Run:
+        """A new run folder, and `latest` pointing to it. It started now, if not said otherwise: its shards did before."""
         now = datetime.now(UTC)
         folder = _new_folder(reports, f"{now:%Y%m%dT%H%M%SZ}")
-        _write(folder / "run.json", _Started(run=folder.name, started=now, kmodlab=__version__))
+        write(folder / "run.json", _Started(run=folder.name, started=started or now, kmodlab=__version__))
         _point(reports / "latest", folder.name)
         return cls(folder)
 
@@ -190,6 +202,11 @@ class Run:
     def open(cls, path: Path) -> Run:
         """A run that is there. `latest` is resolved now: a newer run must not take its place midway."""
         return cls(path.resolve())
+
+    @property
+    def published(self) -> bool:
+        """Whether it came to its end."""
+        return (self.folder / "results.json").is_file()
 
     def previous(self) -> Results | None:
         """The results of the newest run before this one that has any."""
@@ -199,7 +216,7 @@ class Run:
     def planned(self) -> Plan:
         """The plan; a LabError where none was made yet."""
         try:
-            return _read(self.folder / "plan.json", Plan)
+            return read(self.folder / "plan.json", Plan)
         except FileNotFoundError as problem:
             raise LabError(
                 f"run {self.id} has no plan.json: it was stopped before it was planned", hint="start another"
@@ -220,7 +237,7 @@ class Run:
         for (kernel, module), times in Counter((cell.kernel, cell.module) for cell in plan.cells).items():
             if times > 1 or kernel not in ids or module not in names:
                 raise ValueError(f"the plan has {module} on {kernel} {times} times, or not its module or kernel")
-        _write(self.folder / "plan.json", plan)
+        write(self.folder / "plan.json", plan)
         self.__dict__.pop("planned", None)
         return plan
 
@@ -231,7 +248,7 @@ class Run:
     def note_kernel(self, kernel: str, **facts: str) -> None:
         """Add what has become known of a kernel: `release`, `compiler`, `accel`, `host` or `distribution`."""
         current = next(each for each in self._kernels() if each.id == kernel)
-        _write(self.folder / f"kernels/{kernel}.json", Kernel.model_validate({**current.model_dump(), **facts}))
+        write(self.folder / f"kernels/{kernel}.json", Kernel.model_validate({**current.model_dump(), **facts}))
 
     def record(
         self,
@@ -271,7 +288,7 @@ class Run:
         )
         path = self.folder / f"cells/{kernel}/{module}.json"
         earlier = _read_if_there(path, _Records) or _Records()
-        _write(path, _recorded(self._owed[kernel, module], earlier, stage, record, amends=amends))
+        write(path, _recorded(self._owed[kernel, module], earlier, stage, record, amends=amends))
         if log_text:
             self._log(kernel, module, f"== {stage}: {verdict} ({rfc3339(record.at)})\n{log_text.rstrip()}\n\n")
 
@@ -282,11 +299,16 @@ class Run:
         """
         log = self._log(kernel, KERNEL_LOG, f"== {reason}\n{log_text.rstrip()}\n\n") if log_text else ""
         broken = _Broken(stage=stage, reason=one_line(reason), log=log, at=datetime.now(UTC))
-        _write(self.folder / f"broken/{kernel}.json", broken)
+        write(self.folder / f"broken/{kernel}.json", broken)
+
+    def lose(self, cell: Cell) -> None:
+        """Say why a single cell is an error where nobody recorded one, in another run's words: stage, reason and log."""
+        lost = _Broken(stage=cell.stage, reason=one_line(cell.reason), log=cell.log, at=self.started)
+        write(self.folder / f"lost/{cell.kernel}/{cell.module}.json", lost)
 
     def stop(self, reason: str = "interrupted") -> None:
         """Say why no more cells will be recorded in this run."""
-        _write(self.folder / "stopped.json", _Stopped(reason=one_line(reason), at=datetime.now(UTC)))
+        write(self.folder / "stopped.json", _Stopped(reason=one_line(reason), at=datetime.now(UTC)))
 
     @property
     def stopped(self) -> str:
@@ -322,8 +344,11 @@ class Run:
             revision=plan.revision,
             kernels=self._kernels(),
             modules=plan.modules,
-            cells=[self._cell(c, records[c.kernel, c.module], broken[c.kernel], stopped) for c in plan.cells],
+            cells=[self._cell(c, records[c.kernel, c.module], self._lost(c) or broken[c.kernel], stopped) for c in plan.cells],
         )
+
+    def _lost(self, planned: Planned) -> _Broken | None:
+        return _read_if_there(self.folder / f"lost/{planned.kernel}/{planned.module}.json", _Broken)
 
     def _records(self, planned: Planned) -> _Records:
         """What the stages recorded of a cell. A file that cannot be read costs no other cell."""
@@ -388,7 +413,7 @@ class Run:
 def load_results(run_dir: Path) -> Results:
     """A run's results.json, made from its folder first where it was killed before it could publish."""
     path = run_dir / "results.json"
-    return _read(path, Results) if path.exists() else Run.open(run_dir).publish()
+    return read(path, Results) if path.exists() else Run.open(run_dir).publish()
 
 
 def newest_results(reports: Path, *, before: str = "") -> Results | None:
@@ -396,7 +421,7 @@ def newest_results(reports: Path, *, before: str = "") -> Results | None:
     for path in sorted(reports.glob("*/results.json"), reverse=True):
         if not path.parent.is_symlink() and (not before or path.parent.name < before):
             try:
-                return _read(path, Results)
+                return read(path, Results)
             except LabError:  # of another schema, or damaged: an older one will do
                 continue
     return None

@@ -25,12 +25,13 @@ from kmodlab.machine import uml
 from kmodlab.machine.board import ask_boards
 from kmodlab.machine.secureboot import secure_kernel
 from kmodlab.machine.vm import emulated_by
-from kmodlab.plan.boards import ResolvedBoard, load_boards
+from kmodlab.plan.boards import Board, ResolvedBoard, load_boards
 from kmodlab.plan.catalog import Module, skips, with_needs
 from kmodlab.plan.kernels import Kernel, default_fleet, load_inventory, select
 from kmodlab.results import contract
 from kmodlab.results.contract import Mode, ModuleInfo, Revision, Stage
-from kmodlab.results.folder import Planned, Run
+from kmodlab.results.folder import Plan, Planned, Run
+from kmodlab.results.shard import Division, bound, costs, divide
 from kmodlab.run.lab import FILE, Lab
 from kmodlab.run.order import Order, catalog_of, entries
 from kmodlab.stages.request import Request
@@ -140,8 +141,16 @@ def plan(request: Request, reports: Path) -> Lab:
     found = intent.found
     infos = [_module_info(intent.sources[entry.name], entry, intent.tree) for entry in intent.wanted]
     settled = _settled(request, intent, infos)
-    cells = _still_owed(intent, settled) if request.changed else intent.cells
-    owing = {cell.kernel for cell in cells}
+    whole = Plan(
+        kernels=[host.row for host in intent.hosts],
+        modules=infos,
+        cells=_still_owed(intent, settled) if request.changed else intent.cells,
+        mode=Mode(**{name: getattr(manner, name) for name in Mode.model_fields if name != "only"}, only=intent.only),
+        revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
+    )
+    division = _division(request, intent, whole)
+    cells = division.cells if division else whole.cells
+    owing, proved = {cell.kernel for cell in cells}, {cell.module for cell in cells}
     run = Run.create(reports)
     order = Order(
         tree=intent.tree,
@@ -155,17 +164,38 @@ def plan(request: Request, reports: Path) -> Lab:
         first=_first(cells, settled) if request.settled else {},
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
+    if division:
+        division.write(run.folder)
     run.plan(
-        [host.row for host in intent.hosts],
-        infos,
+        [kernel for kernel in whole.kernels if not division or kernel.id in owing],
+        [info for info in infos if not division or info.name in proved],
         cells,
-        mode=Mode(**{name: getattr(manner, name) for name in Mode.model_fields if name != "only"}, only=intent.only),
-        revision=Revision(kmodlab=_revision(), modules=trees.content(intent.tree.folder)),
+        mode=whole.mode,
+        revision=whole.revision,
     )
     for name, problem in found.items():
-        if isinstance(problem, LabError):
+        if isinstance(problem, LabError) and (not division or name in owing):
             run.break_kernel(name, Stage.BUILD, str(problem))
     return Lab(run, order)
+
+
+def _division(request: Request, intent: Intent, whole: Plan) -> Division | None:
+    """Who proves what, where the run is a shard. What needs one another stays together, and a board is at one machine."""
+    if not request.shard:
+        return None
+    columns: dict[str, list[list[str]]] = {}
+    for kernel in whole.kernels:
+        names = [cell.module for cell in whole.cells if cell.kernel == kernel.id]
+        columns[kernel.id] = bound(names, {entry.name: entry.needs for entry in intent.wanted})
+    uncut = {host.row.id for host in intent.hosts if isinstance(host, Board | ResolvedBoard)}
+    owners = divide(columns, request.shard.of, costs(whole.cells, request.measured), uncut)
+    return Division(
+        number=request.shard.number,
+        of=request.shard.of,
+        balanced_by=request.measured.run if request.measured else "",
+        whole=whole,
+        owners=owners,
+    )
 
 
 def _settled(request: Request, intent: Intent, infos: list[ModuleInfo]) -> set[tuple[str, str]]:

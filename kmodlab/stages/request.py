@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodlab.plan.boards import INVENTORY
+from kmodlab.results.contract import Results
+from kmodlab.results.shard import Shard
 from kmodlab.run.order import Manner
 
 
@@ -30,3 +32,7 @@ class Request:
     """Cells that passed before, by kernel, its release, module and the begin of its digest: all others go first."""
     changed: bool = False
     """Leave out what is settled."""
+    shard: Shard | None = None
+    """Prove this part of the cells only."""
+    measured: Results | None = None
+    """The run by whose seconds the cells are shared out; without one, they are counted."""

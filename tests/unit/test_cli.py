@@ -69,6 +69,19 @@ def test_a_module_that_is_not_there(modules: Path) -> None:
     refused(kmodlab("matrix", "--modules", str(modules), "--only", "won"), "ONLY", "'won'", "'one'")
 
 
+@pytest.mark.parametrize("shard", ["0/5", "6/5", "2", "a/b", "-1/5"])
+def test_what_is_no_shard_is_refused(modules: Path, shard: str) -> None:
+    refused(kmodlab("matrix", "--modules", str(modules), f"--shard={shard}"), f"'{shard}' is no shard", "N/M")
+
+
+def test_a_balance_is_for_shards_and_must_be_a_run(modules: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"schema": 7}')
+    balance = ("--modules", str(modules), "--balance", str(tmp_path / "results.json"))
+    refused(kmodlab("matrix", *balance), "--balance", "ask for one")
+    refused(kmodlab("matrix", *balance, "--shard", "1/2"), str(tmp_path / "results.json"), "schema")
+    refused(kmodlab("matrix", "--modules", str(modules), "--shard", "1/2", "--balance", str(modules)), "is no run folder")
+
+
 @pytest.mark.parametrize(
     ("catalog", "words"),
     [
