@@ -6,6 +6,7 @@ import click
 
 from kmodlab import __version__
 from kmodlab.commands.bench import show_bench
+from kmodlab.commands.cache import cache
 from kmodlab.commands.completion import show_completion
 from kmodlab.commands.forget import forget_caches
 from kmodlab.commands.group import Commands
@@ -43,6 +44,7 @@ for _command in (
     show_bench,
     lint_c_sources,
     stop_vms,
+    cache,
     forget_caches,
     show_schema,
     show_completion,

@@ -48,6 +48,10 @@ def manual(root: click.Context) -> Iterator[str]:
 
 def _command(context: click.Context) -> Iterator[str]:
     command = context.command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from _command(click.Context(each, info_name=f"{context.info_name} {name}", parent=context.parent))
+        return
     usage = " ".join(command.collect_usage_pieces(context))
     yield from (f".SS {_text(f'kmodlab {context.info_name} {usage}')}", _text(command.help or ""))
     records = (each.get_help_record(context) for each in command.get_params(context) if each.name != "help")

@@ -169,6 +169,17 @@ def remembered(chosen: list[Kernel]) -> dict[str, Resolved]:
     return {name: Resolved.model_validate_json(path.read_text()) for name, path in answers.items() if path.exists()}
 
 
+def remember(answer: Resolved) -> None:
+    """Keep what another lab's archive has said of a kernel, unless this one was told something newer. The mirror is its own."""
+    lines = sources(answer.kernel, *mirrors())
+    path = _answer(answer.kernel, lines)
+    known = Resolved.model_validate_json(path.read_text()) if path.exists() else None
+    if known and (not answer.asked or (known.asked and known.asked >= answer.asked)):
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_aside(path, answer.model_copy(update={"sources": lines}).model_dump_json())
+
+
 def _answer(kernel: Kernel, lines: tuple[str, ...]) -> Path:
     """Where what the archive said of a kernel is kept."""
     return cache_dir() / "resolved" / f"{kernel.id}-{digest(kernel.model_dump_json(), *lines, *kernel.recipe)}.json"

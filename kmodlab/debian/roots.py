@@ -67,6 +67,8 @@ RECIPE = "1"
 """To be raised when the code below makes something else of the same packages and roles."""
 BACKPORTS = "-backports"
 """What the suites end with that bring a release newer packages, of which the lab takes only kernels."""
+MADE_AS = "made_as"
+"""In a build root that another lab has made (debian/handover.py), the file with the name that it has there."""
 UNWANTED = ("boot", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache")
 """Folders whose content a boot image does not carry."""
 
@@ -105,8 +107,11 @@ class BootImage:
         return (self.folder / "host_key.pub").read_text().strip()
 
 
-def image_key(resolved: Resolved, kind: Kind) -> str:
-    """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key."""
+def image_key(resolved: Resolved, kind: Kind, *, anyones: bool = False) -> str:
+    """The content key of an image: the packages, the roles that make it, how it is packed, and the lab's SSH key.
+
+    `anyones`: without the latter, and so the same in every lab; no image has this name.
+    """
     kernel = resolved.kernel
     parts: list[str | Path] = [kind, RECIPE, " ".join(kernel.kernel_suites)]
     if kind == "userland":
@@ -114,11 +119,11 @@ def image_key(resolved: Resolved, kind: Kind) -> str:
     elif kind != "source":
         parts += [resolved.release, resolved.version, *filter(None, [kernel.kernel_own_key])]
     if kind in ("userland", "machine"):
-        parts.append(ssh_key().with_suffix(".pub").read_text())
+        parts.append("" if anyones else ssh_key().with_suffix(".pub").read_text())
     if kind in PACKED:
         parts += [repr((*initrd.recipe(kernel), UNWANTED)), *_board(kernel)]
     if kind in ON_USERLAND:
-        parts.append(image_path(_userland(resolved, kind), "userland").name)
+        parts.append(image_path(_userland(resolved, kind), "userland", anyones=anyones).name)
     if kind == "machine":
         parts.append(repr((LOADERS, LOADER_FILES)))
     work = [REPOSITORY / "roles" / role / part for role in _roles(kernel, kind) for part in ROLE_PARTS]
@@ -156,12 +161,19 @@ def _base(kernel: Kernel) -> Kernel:
     return next((each for each in load_inventory().values() if packages(each) == packages(kernel)), kernel)
 
 
-def image_path(resolved: Resolved, kind: Kind) -> Path:
-    """Where an image is, or would be."""
+def image_path(resolved: Resolved, kind: Kind, *, anyones: bool = False) -> Path:
+    """Where an image is, or would be. `anyones`: see `image_key`."""
     kernel = _base(resolved.kernel) if kind == "build" else resolved.kernel
     shared = {"userland": kernel.userland_arch, "source": kernel.kernel_source}
     name = f"{kernel.distribution}-{shared[kind]}" if kind in shared else kernel.id
-    return cache_dir() / "images" / f"{name}-{kind}-{image_key(resolved.model_copy(update={'kernel': kernel}), kind)}"
+    key = image_key(resolved.model_copy(update={"kernel": kernel}), kind, anyones=anyones)
+    return cache_dir() / "images" / f"{name}-{kind}-{key}"
+
+
+def made_as(image: Path) -> str:
+    """The name by which what is built in an image is known: its own, or the one that it has in the lab that has made it."""
+    kept = image / MADE_AS
+    return kept.read_text() if kept.is_file() else image.name
 
 
 def build_root(resolved: Resolved) -> Path:

@@ -74,6 +74,11 @@ class LabColumn(Column):
         """The root in which its modules are built and signed."""
         return self.image("build") / "root"
 
+    @property
+    def root_key(self) -> str:
+        """What its modules' builds are known by, beside their sources."""
+        return roots.made_as(self.image("build"))
+
     def image(self, kind: Literal["build", "boot"]) -> Path:
         """The folder of an image that `prepare` has found; its name is its content key."""
         link = self.folder / kind
@@ -200,8 +205,7 @@ class LabColumn(Column):
     @property
     def build_key(self) -> str:
         """What names all that a build depends on beside the sources."""
-        key = self.image("build").name
-        return digest(key, "coverage") if self.counts_lines else key
+        return digest(self.root_key, "coverage") if self.counts_lines else self.root_key
 
     @property
     def counts_lines(self) -> bool:

@@ -249,7 +249,9 @@ def _explorer(found: Callable[[], dict[str, Found]], limits: Limits) -> Explore:
         kernels.sort(key=lambda each: (not roots.image_path(each, "build").exists(), each.kernel.foreign))
         first = kernels[0]
         root = roots.build_root(first)
-        return kbuild.explore(root, root.parent.name, first.release, part, asked, cross=first.kernel.cross, limits=limits)
+        return kbuild.explore(
+            root, roots.made_as(root.parent), first.release, part, asked, cross=first.kernel.cross, limits=limits
+        )
 
     return one
 
