@@ -176,6 +176,16 @@ def test_a_shard_that_is_missing_is_an_error_in_its_cells_alone(tmp_path: Path, 
     assert alone.count[Verdict.ERROR] == 13 and len(alone.cells) == len(WHOLE.cells)
 
 
+def test_a_shard_for_which_nothing_was_left_adds_nothing(tmp_path: Path) -> None:
+    runs = [shard(tmp_path, number, of=4) for number in (1, 2, 3, 4)]
+    for run in runs:
+        prove(run)
+        run.publish()
+    assert runs[3].planned.cells == []
+    found, without = (merge([run.folder for run in some], tmp_path / str(len(some))).run.collect() for some in (runs, runs[:3]))
+    assert found.cells == without.cells and found.count[Verdict.PASS] == 9
+
+
 def test_the_shards_themselves_are_not_touched(tmp_path: Path, shards: list[Path]) -> None:
     before = {path: path.read_bytes() for folder in shards for path in folder.rglob("*") if path.is_file()}
     merge(shards, tmp_path / "reports")
