@@ -140,8 +140,7 @@ def unpack(entry: Entry, packed: Path, into: Path) -> None:
                     path.chmod(member.mode & 0o777)
         return
     owners = ["--same-owner", "--same-permissions", "--numeric-owner"]
-    sudo = ["sudo", "-n"] if os.geteuid() else []
-    command = [*sudo, "tar", "--extract", f"--file={packed}", f"--directory={into}", "--zstd", *owners]
+    command = [*_as_root(), "tar", "--extract", f"--file={packed}", f"--directory={into}", "--zstd", *owners]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONG)
     if answer.returncode:
         said = (answer.stderr.strip().splitlines() or ["no word"])[0]
@@ -154,7 +153,14 @@ def _packed(item: Item, aside: Path) -> Entry:
     entry = Entry(room=item.room, name=item.folder.name, system=item.system, size=0, sha256="")
     file = aside / entry.member
     file.parent.mkdir(exist_ok=True)
-    command = ["tar", "--create", f"--file={file}", f"--use-compress-program={ZSTD}", "--numeric-owner"]
+    command = [
+        *(_as_root() if item.system else ()),
+        "tar",
+        "--create",
+        f"--file={file}",
+        f"--use-compress-program={ZSTD}",
+        "--numeric-owner",
+    ]
     command += [*(f"--exclude=./{pattern}" for pattern in item.without), f"--directory={item.folder}", "--files-from=-"]
     names = "".join(f"./{path.name}\n" for path in sorted(item.folder.iterdir()))
     answer = subprocess.run(command, input=names, capture_output=True, text=True, check=False, timeout=LONG)
@@ -162,6 +168,11 @@ def _packed(item: Item, aside: Path) -> Entry:
         said = (answer.stderr.strip().splitlines() or ["no word"])[0]
         raise LabError(f"{item.folder} cannot be packed: {said}")
     return entry.model_copy(update={"size": file.stat().st_size, "sha256": _digest(file)})
+
+
+def _as_root() -> list[str]:
+    """What a command begins with that reads or makes other users' files."""
+    return ["sudo", "-n"] if os.geteuid() else []
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

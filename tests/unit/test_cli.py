@@ -69,6 +69,14 @@ def test_a_module_that_is_not_there(modules: Path) -> None:
     refused(kmodlab("matrix", "--modules", str(modules), "--only", "won"), "ONLY", "'won'", "'one'")
 
 
+def test_what_is_no_parcel_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "parcel").write_text("nothing of ours")
+    home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    refused(kmodlab("cache", "import", str(tmp_path / "parcel"), **home), "is no parcel")
+    refused(kmodlab("cache", "import", str(tmp_path / "gone"), **home), "does not exist")
+    refused(kmodlab("cache", "export", str(tmp_path / "new"), "4.4", **home), "no kernel '4.4'")
+
+
 @pytest.mark.parametrize("shard", ["0/5", "6/5", "2", "a/b", "-1/5"])
 def test_what_is_no_shard_is_refused(modules: Path, shard: str) -> None:
     refused(kmodlab("matrix", "--modules", str(modules), f"--shard={shard}"), f"'{shard}' is no shard", "N/M")
