@@ -95,6 +95,18 @@ def symbols(content: bytes) -> list[Symbol]:
         raise ValueError("no whole ELF file") from problem
 
 
+def sizes(content: bytes) -> dict[str, int]:
+    """The bytes of each section, by name; of those of one name together. ValueError where it is no whole ELF file."""
+    found: dict[str, int] = {}
+    try:
+        _, _, sections, names = _sections(content)
+        for name, section in zip(names, sections, strict=True):
+            found[name] = found.get(name, 0) + section[5]
+    except (struct.error, LookupError, OverflowError) as problem:
+        raise ValueError("no whole ELF file") from problem
+    return found
+
+
 def _sections(content: bytes) -> tuple[_Layout, str, list[tuple[int, ...]], list[str]]:
     """A file's layout and byte order, its sections and their names."""
     if content[:4] != b"\x7fELF":

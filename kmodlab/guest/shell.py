@@ -77,6 +77,18 @@ class Look:
         return number(self.places.get("/proc/sys/kernel/tainted", ""))
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where a module lay."""
+
+    module: str
+    """As the kernel calls it."""
+    parts: tuple[tuple[int, int], ...]
+    """Its code and variables, from an address to another."""
+    anywhere: bool
+    """Whether to look for pointers there in all of the kernel's variables, when it has gone, not only in lists known for them."""
+
+
 def number(text: str) -> int:
     """A number that a target tells; GuestLostError where it is none."""
     found = re.fullmatch(r"\s*(\d{1,18})\s*", text)
@@ -177,10 +189,19 @@ class Shell:
         return Result(status, output, errors)
 
     def look(
-        self, limit: float, *, everywhere: bool, checks: bool = False, script: str = "", timeout: float = 0
+        self,
+        limit: float,
+        *,
+        everywhere: bool,
+        checks: bool = False,
+        script: str = "",
+        timeout: float = 0,
+        gone: Memory | None = None,
     ) -> tuple[Result, Look]:
         """What the target is like after a shell script, if there is one, that may take `timeout`; errors as with `run`."""
         job: dict[str, str | float] = {"look": ("checks" if checks else "all") if everywhere else "kernel"}
+        if gone:
+            job["gone"] = json.dumps([gone.module, gone.parts, gone.anywhere])
         if script:
             job |= {"shell": script, "stdin": "", "limit": timeout}
         _, status, output, errors, news = self._ask(job, timeout + limit, script.strip().partition("\n")[0] or "a look at it")
@@ -392,14 +413,17 @@ class Guest:
             raise AssertionError(f"status {answer.rc}{f' ({last})' if last else ''} of: {_told(script, answer)}")
         return answer
 
-    def look(self, script: str = "", *, everywhere: bool = True, timeout: float = 0) -> tuple[Result, Look]:
-        """Run a POSIX shell script as root, if there is one, and tell what the target is like then; or only of its modules.
+    def look(
+        self, script: str = "", *, everywhere: bool = True, timeout: float = 0, gone: Memory | None = None
+    ) -> tuple[Result, Look]:
+        """Run a POSIX shell script as root, if there is one, and tell what the target is like then; or only of its modules. Where
+        the kernel still points to the memory of a module that has gone since, that, and nothing else, is new.
 
         AssertionError where the script does not end within `timeout` seconds; GuestLostError where the target does not answer.
         """
         timeout *= self.patience
         answer, seen = self._shell.look(
-            LOOK_LIMIT * self.patience, everywhere=everywhere, checks=self.checks, script=script, timeout=timeout
+            LOOK_LIMIT * self.patience, everywhere=everywhere, checks=self.checks, script=script, timeout=timeout, gone=gone
         )
         if answer.rc == OVER:
             raise AssertionError(f"did not end within {timeout:g} s: {_told(script, answer)}")

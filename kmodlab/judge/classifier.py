@@ -149,6 +149,7 @@ class Benign(_Model):
     reason: str = Field(min_length=1)
     example: str = Field(min_length=1)
     kernels: Kernels | None = None
+    behind: re.Pattern[str] | None = None
 
 
 class Rules(_Model):
@@ -301,6 +302,30 @@ class _Report:
         )
 
 
+class _Excuses:
+    """Which lines mean no harm on a kernel, where they stand."""
+
+    def __init__(self, release: str, rules: Rules) -> None:
+        self._benign = [each for each in rules.benign if each.kernels is None or each.kernels.holds(release)]
+        self._behind = [each.behind for each in self._benign if each.behind]
+        self._heard: dict[re.Pattern[str], float] = {}
+        """When such a line was the last to come that others are excused behind."""
+
+    def hear(self, line: _Line) -> None:
+        for pattern in self._behind:
+            if pattern.search(line.text, 0, _ANYWHERE):
+                self._heard[pattern] = line.time or 0.0
+
+    def hold(self, line: _Line) -> bool:
+        """Whether the line is excused."""
+        text, now = line.text[:LONGEST_LINE], line.time or 0.0
+        for benign in self._benign:
+            heard = self._heard.get(benign.behind) if benign.behind else now
+            if heard is not None and now - heard <= _QUIET_SECONDS and benign.match.search(text):
+                return True
+        return False
+
+
 def classify(records: Iterable[Record], *, release: str, rules: Rules | None = None) -> list[Finding]:
     """The reports in a kernel log, in their order. `release` is `uname -r`, by which some lines are excused.
 
@@ -356,7 +381,9 @@ def _findings(lines: Iterable[_Line], release: str, rules: Rules) -> list[Findin
     found: dict[tuple[str, str], Finding] = {}
     reports: list[_Report] = []
     open_: dict[str, _Report] = {}
+    excuses = _Excuses(release, rules)
     for line in lines:
+        excuses.hear(line)
         for caller in [caller for caller, report in open_.items() if report.over(line)]:
             del open_[caller]
         if len(reports) > MOST_FINDINGS + _MOST_OPEN:
@@ -365,7 +392,7 @@ def _findings(lines: Iterable[_Line], release: str, rules: Rules) -> list[Findin
             reports = [report for report in reports if id(report) in current]
         report = open_.get(line.caller) or next(reversed(open_.values()), None)
         ends = report is not None and _END.search(line.text)  # it says again what the panic was
-        hit = None if ends else _hit(line, release, rules)
+        hit = None if ends else _hit(line, excuses, rules)
         if hit and hit.kind.line:
             reports.append(_Report(hits=[hit], lines=[line.text], length=1))
             continue
@@ -394,7 +421,7 @@ def _fold(found: dict[tuple[str, str], Finding], reports: Iterable[_Report], rul
         found[key] = replace(first, count=first.count + 1, severity=max(first.severity, finding.severity)) if first else finding
 
 
-def _hit(line: _Line, release: str, rules: Rules) -> _Hit | None:
+def _hit(line: _Line, excuses: _Excuses, rules: Rules) -> _Hit | None:
     """The first pattern that the line begins with as the kernel would say it, else the first that is in it."""
     text = line.text[:LONGEST_LINE]
     found = [places for each, places in rules.needles if each in text]
@@ -407,7 +434,7 @@ def _hit(line: _Line, release: str, rules: Rules) -> _Hit | None:
         begins = any(pattern.match.match(text, start) for start in starts)
         if begins or (not elsewhere and pattern.match.search(text, 0, _ANYWHERE)):
             sure = begins and (pattern.quiet or not line.quiet)
-            hit = _Hit(rank, kind, pattern, text, _excused(text, release, rules), sure)
+            hit = _Hit(rank, kind, pattern, text, excuses.hold(line), sure)
             if sure:
                 return hit
             elsewhere = elsewhere or hit
@@ -420,10 +447,6 @@ def _starts(text: str, rules: Rules) -> list[int]:
     while len(starts) < 8 and (found := rules.prefix.match(text, starts[-1])):
         starts.append(found.end())
     return starts
-
-
-def _excused(text: str, release: str, rules: Rules) -> bool:
-    return any(benign.match.search(text) and (benign.kernels is None or benign.kernels.holds(release)) for benign in rules.benign)
 
 
 def needles(pattern: str) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ class Left:
     userland: tuple[str, ...] = ()
     """Processes, files and mounts that came, or went."""
 
+    @property
+    def pointed(self) -> bool:
+        """Whether the kernel still points to memory that the module had: it will go wrong when it follows."""
+        return any(each.startswith(WORDS["pointers"]) for each in self.new)
+
     def __bool__(self) -> bool:
         return bool(self.new or self.gone)
 
@@ -145,6 +150,12 @@ def _allocated(line: str) -> str:
     return f"{count} of {cache}, allocated by {function}" if count else ""
 
 
+def _pointer(line: str) -> str:
+    variable, address = (*line.split(), "", "")[:2]
+    what = next((name for pattern, name in REGISTERED if re.match(pattern, variable)), "something")
+    return f"{what} in {variable}, to {address}" if address else ""
+
+
 def _device(line: str) -> str:
     return "" if SCREEN.fullmatch(line) else line
 
@@ -156,6 +167,15 @@ def _algorithm(block: str) -> str:
     return f"{fields['name']} ({fields.get('driver', '')})" if "name" in fields else ""
 
 
+REGISTERED = (
+    ("cdev_map$", "a character device"),
+    ("init_net$", "a hook of netfilter or of its network namespace"),
+    ("genl_fam_idr$", "a family of generic netlink"),
+    ("ptype_", "a packet type"),
+    ("__SCK__tp_func_|__tracepoint_", "a probe of a tracepoint"),
+    (r"\w+(_chain|_notif|_nb$)", "a notifier"),
+)
+"""What is registered in a variable of the kernel's, by its name."""
 BLOCKS: Mapping[str, Callable[[str], str]] = {"/proc/crypto": _algorithm}
 PARTS: Mapping[str, Callable[[str], str]] = {
     "/proc/interrupts": _found(r"^ *\d+:.*\s(\S.*)$"),  # without the number: a suspend gives devices others
@@ -165,6 +185,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "/sys/kernel/debug/kprobes/list": _found(r"^\S+ +(.*)$"),  # without the address
     "/sys/kernel/tracing/enabled_functions": _found(r"^(\S+)"),
     "memory": _allocated,
+    "pointers": _pointer,
     "/dev/": _device,
     "/sys/class/vc/": _device,
     "processes": _process,
@@ -177,6 +198,7 @@ WORDS = {
     "/sys/kernel/tracing/enabled_functions": "a hook of ftrace at",
     "/sys/kernel/debug/kprobes/list": "a kprobe at",
     "memory": "memory that nobody frees:",
+    "pointers": "the kernel's pointer for",
     "threads": "the kernel's thread",
     "timers": "a timer or delayed work, armed, that calls",
 }

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -26,6 +27,7 @@ from kmodlab.ground.cache import cache_dir, digest, filled, locked
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import read_regular, remove_tree, tail, write_aside
 from kmodlab.ground.process import Ended
+from kmodlab.guest.shell import AGENTS
 from kmodlab.machine.accelerator import accelerator
 from kmodlab.machine.firmware import VARIABLES, Firmware
 from kmodlab.machine.lab_machine import LabMachine
@@ -57,11 +59,11 @@ LAST_TRY = 32
 busy machine, needs more than two of them for the handshake."""
 APART = ("-o", "ControlPath=none")
 """A connection of its own, which a snapshot must be spared: nobody would be at its other end after it."""
-WARM_UP = """
+WARM_UP = f"""
 insmod /none; rmmod none; modprobe -n -q loop; lsmod; cat /proc/modules; ls -d /; grep -q none /proc/modules; dd </dev/null
 mkdir -p /run/kmodlab; tar -c /dev/null | tar -t; rm -rf /run/kmodlab
 python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, struct, subprocess, sys, termios, threading, time'
-grep -A1 -E ' (_stext|_etext|timer_bases|__per_cpu_offset|delayed_work_timer_fn)$' /proc/kallsyms >/run/kmodlab-symbols
+python3 -c {shlex.quote((AGENTS / "landmarks.py").read_text())}
 """
 """What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache. And where the kernel
 has what the agent wants to see of its memory."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from kmodlab.build.needs import kernel_name
 from kmodlab.guest import chip_setup
 from kmodlab.guest import shell as target
-from kmodlab.guest.shell import Guest, Look, Result, number
+from kmodlab.guest.shell import Guest, Look, Memory, Result, number
 from kmodlab.judge import leftovers
 from kmodlab.plan.catalog import Module
 from kmodlab.plan.wiring import Wiring
@@ -68,6 +68,16 @@ class ModuleUnderTest:
         for each in filter(None, (self.symbols, self.again)):
             text = each.named(text)
         return text
+
+    def told(self, text: str) -> str:
+        """The same, in which its variables have names, too."""
+        for each in filter(None, (self.symbols, self.again)):
+            text = each.told(text)
+        return text
+
+    def memory(self, *, anywhere: bool) -> Memory | None:
+        """Where it lay when a life cycle, the last to do so, had it loaded, and how much is to be searched when it has gone."""
+        return Memory(self.kname, self.symbols.parts, anywhere) if self.symbols and self.symbols.parts else None
 
     @property
     def name(self) -> str:
@@ -136,7 +146,7 @@ class ModuleUnderTest:
 
 
 def what_is_left(
-    guest: Guest, before: Look, now: Look, own: Iterable[str], *, userland: bool = False
+    guest: Guest, before: Look, now: Look, own: Iterable[str], *, userland: bool = False, memory: Memory | None = None
 ) -> tuple[leftovers.Left, Look]:
     """What is other than before, in the end, and the look that says so. What takes a moment to go is waited for."""
     own = frozenset(own)
@@ -145,7 +155,7 @@ def what_is_left(
         limit = MEMORY_SECONDS if leftovers.lost_memory(left) else SETTLE_SECONDS
         if time.monotonic() > began + limit * guest.patience:
             break
-        _, now = guest.look(f"sleep {SETTLE_STEP}", timeout=SETTLE_SECONDS)
+        _, now = guest.look(f"sleep {SETTLE_STEP}", timeout=SETTLE_SECONDS, gone=memory)
     return left, now
 
 

@@ -268,7 +268,9 @@ def cell(worker: Worker, request: pytest.FixtureRequest) -> LifeCycle:
     """The life cycle of a planned module, parametrised over all of this kernel."""
     current = worker.begin(request.param)
     used = any(_stage(item) is Stage.BEHAVIOUR and _name(item) == request.param for item in request.session.items)
-    life = LifeCycle(current.module, worker.key_known, worker.column.ko(request.param), again=not used)
+    manner = worker.column.order.manner
+    thorough = not manner.quick or worker.column.checks
+    life = LifeCycle(current.module, worker.key_known, worker.column.ko(request.param), again=not used, thorough=thorough)
     current.checks.update(life.checks)
     life.checks = current.checks
     return life

@@ -254,8 +254,10 @@ class Worker:
 
     def _look_around(self, cell: Cell) -> None:
         """What have the cell's tests left behind, since it began? Some things take a moment to go."""
+        if cell.unclean:
+            return  # and the kernel may point to memory that has gone: no look follows there
         before, now = self.found, self._look_again()
-        if not before or not now or cell.unclean:
+        if not before or not now:
             return
         own = {kernel_name(each.name) for each in (cell.module.entry, *cell.module.needs)}
         try:

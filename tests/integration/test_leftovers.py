@@ -25,6 +25,8 @@ EXPECTED = {
     "leaves_cache": ("fail", "unload", "/sys/kernel/slab/leaves_cache"),
     "leaves_kprobe": ("fail", "unload", "a kprobe at .*do_mount"),
     "leaves_debugfs": ("fail", "unload", "/sys/kernel/debug/bdi/left_here"),
+    "leaves_device": ("fail", "unload", r"a character device in cdev_map, to device \[leaves_device\]"),
+    "leaves_hook": ("fail", "unload", r"a hook of netfilter .*, to accept\+0x0/0x[0-9a-f]+ \[leaves_hook\]"),
     "holds_another": ("fail", "unload", r"/proc/modules: net_failover \d"),
     "removes": ("fail", "unload", "no longer there: /proc/execdomains"),
     "fails_and_leaves": ("fail", "load", f"No such device.*{LEFT}/proc/left_by_failure"),

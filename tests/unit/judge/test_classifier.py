@@ -167,8 +167,20 @@ class TestBenign:
     def test_each_exemption_is_needed_and_works(self, benign: Benign) -> None:
         release = f"{benign.kernels.first}.1" if benign.kernels else RELEASE
         without = RULE_SET.model_copy(update={"benign": tuple(b for b in RULE_SET.benign if b is not benign)})
-        assert classify(records([benign.example]), release=release, rules=without)
-        assert not classify(records([benign.example]), release=release)
+        example = records(benign.example.splitlines())
+        assert classify(example, release=release, rules=without)
+        assert not classify(example, release=release)
+        if benign.behind:
+            assert classify(example[-1:], release=release), "by itself it means harm"
+
+    def test_what_came_long_ago_excuses_nothing(self) -> None:
+        lines = (
+            "[  100.0] FAULT_INJECTION: forcing a failure.",
+            "kobject: kobject_add_internal failed for a (error: -12 parent: b)",
+        )
+        soon, late = (f"{lines[0]}\n[  {when:.6f}] {lines[1]}\n".replace("100.0]", "100.000000]") for when in (101.0, 103.0))
+        assert not classify_console(soon, release=RELEASE)
+        assert [each.kind for each in classify_console(late, release=RELEASE)] == ["kobject"]
 
     @pytest.fixture
     def known(self) -> Rules:

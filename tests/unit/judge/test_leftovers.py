@@ -55,6 +55,13 @@ priority     : 100
         ),
         ("timers", "", "0xffffffffc0a1b010\n", "a timer or delayed work, armed, that calls 0xffffffffc0a1b010"),
         (
+            "pointers",
+            "",
+            "cdev_map 0xffffffffc02f3560\n",
+            "the kernel's pointer for a character device in cdev_map, to 0xffffffffc02f3560",
+        ),
+        ("pointers", "", "xt 0xffffffffc02f3560\n", "the kernel's pointer for something in xt, to 0xffffffffc02f3560"),
+        (
             "threads",
             "kthreadd\nkworker/0:1-events",
             "kthreadd\nkworker/1:7-mm\nkworker/R-toy\ntoyd",
@@ -143,3 +150,8 @@ def test_memory_that_may_still_be_freed_is_told_from_what_else_is_left() -> None
     assert leftovers.lost_memory(between({}, memory))
     assert not leftovers.lost_memory(between({}, memory | {"/proc/": "litter"}))
     assert not leftovers.lost_memory(between({}, {}))
+
+
+def test_what_the_kernel_still_points_to_is_told_from_what_else_is_left() -> None:
+    assert between({}, {"pointers": "init_net 0xffffffffc02f1010"}).pointed
+    assert not between({}, {"timers": "0xffffffffc0a1b010", "/proc/": "litter"}).pointed
