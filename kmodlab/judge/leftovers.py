@@ -19,8 +19,8 @@ COMING_AND_GOING = re.compile(r"sshd|\(sd-pam\)|systemd|kworker/(?!R-)")
 """Processes that come and go by themselves: SSH's, and those of the kernel's that work for everybody. A `kworker/R-NAME` is the
 rescuer of the workqueue NAME."""
 
-SETTINGS = "/proc/sys/kernel/"
-"""Where a place is a setting: it is not left, but changed."""
+SETTINGS = ("/proc/sys/kernel/", "/sys/devices/system/cpu/online")
+"""What the name of a place begins with that is a setting: it is not left, but changed."""
 SCREEN = re.compile(r"vcs[au]?\d+")
 """The kernel makes one for itself when it is suspended."""
 

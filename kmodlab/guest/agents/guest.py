@@ -50,8 +50,15 @@ SETTINGS = (
     "softlockup_panic",
     "sysrq",
     "modprobe",
+    "modules_disabled",
+    "kptr_restrict",
+    "core_pattern",
+    "ftrace_enabled",
+    "hostname",
 )
 """Of /proc/sys/kernel, those that decide what the lab sees of every module after."""
+PROCESSORS = "/sys/devices/system/cpu/online"
+"""Without the others a race is not seen."""
 SLAB = "/sys/kernel/slab"
 """A link there is another name for a cache that several share. It stays for ever, whoever has gone."""
 OF_SLABS = ("kmem_cache", "kmem_cache_node")
@@ -228,7 +235,7 @@ def places() -> Iterator[tuple[str, str]]:
         yield f"/sys/bus/{bus}/drivers/", "\n".join(listed(f"/sys/bus/{bus}/drivers"))
         yield f"/sys/bus/{bus}/devices/", "\n".join(listed(f"/sys/bus/{bus}/devices"))
     yield from texts(TABLES)
-    yield from texts(f"/proc/sys/kernel/{name}" for name in SETTINGS)
+    yield from texts((*(f"/proc/sys/kernel/{name}" for name in SETTINGS), PROCESSORS))
     yield from processes()
     yield "files", files()
 

@@ -126,6 +126,8 @@ def test_a_setting_is_changed_and_not_still_there() -> None:
     before, after = {"/proc/sys/kernel/printk": "7 4 1 7\n"}, {"/proc/sys/kernel/printk": "1 4 1 7\n"}
     assert str(between(before, after)) == "changed, and not changed back: /proc/sys/kernel/printk: 1 4 1 7"
     assert str(between({"/dev/": ""}, {"/dev/": "x"})) == "still there after unloading: /dev/x"
+    processors = "/sys/devices/system/cpu/online"
+    assert str(between({processors: "0-1\n"}, {processors: "0\n"})) == f"changed, and not changed back: {processors}: 0"
 
 
 LOST = "memory that nobody frees: 1 of kmalloc-128, allocated by toy_init+0x1f/0x34 [toy]"

@@ -2,6 +2,8 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -58,3 +60,27 @@ def test_what_nobody_foresaw_is_one_line_that_says_where_the_rest_is(lab: Lab, m
 def test_a_kernel_that_the_run_has_not_is_named(lab: Lab) -> None:
     with pytest.raises(LabError, match=f"has no kernel 9.9; it has: {K}"):
         work.run_stage(lab, "9.9", "images")
+
+
+def test_what_a_person_sets_for_a_pytest_of_their_own_leaves_out_no_test_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `-k life` every behaviour would pass unseen."""
+    seen: dict[str, str] = {}
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> "subprocess.CompletedProcess[bytes]":
+        seen.update(env)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k life")
+    monkeypatch.setenv("PYTEST_PLUGINS", "mine")
+    monkeypatch.setattr(subprocess, "run", run)
+    guest = SimpleNamespace(patience=1.0, name="K")
+    order = SimpleNamespace(manner=SimpleNamespace(quick=True, stress=0, faults=False))
+    folder = SimpleNamespace(folder=tmp_path)
+    target: Any = SimpleNamespace(guest=lambda: guest)
+    column: Any = SimpleNamespace(log=tmp_path.joinpath, order=order, target=target, run=folder, kernel=K, modules=[])
+    monkeypatch.setattr(work.retrial, "settle", lambda *_: None)
+    work.verify(column)
+    assert "PATH" in seen
+    assert not [name for name in seen if name.startswith("PYTEST_")]

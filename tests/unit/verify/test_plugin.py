@@ -255,6 +255,19 @@ def test_each_behaviour_test_is_told_of_and_finds_its_module_unloaded_or_loaded(
     assert "no test of its own" in [check.name for check in cells["three"].checks]
 
 
+def test_a_test_that_brings_its_target_back_keeps_the_log_that_begins_then(make: Make) -> None:
+    bench = make("one", "two")
+    tests = f"""
+        @pytest.mark.module("one")
+        def test_back(worker):
+            worker.restore()
+            worker.guest.sh({OOPS!r})
+    """
+    cells = bench.verify(tests=tests)
+    assert said(cells)["one"][:2] == ("fail", "log") and "oops: BUG: kernel NULL pointer" in cells["one"].reason
+    assert cells["two"].verdict is Verdict.PASS, said(cells)
+
+
 def test_what_an_interrupted_worker_has_not_seen_is_no_pass(make: Make) -> None:
     bench = make("one", "two")
     tests = """
