@@ -59,14 +59,16 @@ LAST_TRY = 32
 busy machine, needs more than two of them for the handshake."""
 APART = ("-o", "ControlPath=none")
 """A connection of its own, which a snapshot must be spared: nobody would be at its other end after it."""
-WARM_UP = f"""
+WARM_UP = """
 insmod /none; rmmod none; modprobe -n -q loop; lsmod; cat /proc/modules; ls -d /; grep -q none /proc/modules; dd </dev/null
 mkdir -p /run/kmodlab; tar -c /dev/null | tar -t; rm -rf /run/kmodlab
 python3 -c 'import ctypes, fcntl, glob, json, os, random, re, select, signal, struct, subprocess, sys, termios, threading, time'
-python3 -c {shlex.quote((AGENTS / "landmarks.py").read_text())}
 """
-"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache. And where the kernel
-has what the agent wants to see of its memory."""
+"""What nearly every test runs: it is read and translated once, and a snapshot holds it in its page cache."""
+LANDMARKS = f"python3 -c {shlex.quote((AGENTS / 'landmarks.py').read_text())}"
+"""Notes where the kernel has what the agent wants to see of its memory."""
+LANDMARKS_LIMIT = 300.0
+"""Seconds that this may take: without, armed timers and what still points to a module would be missed, unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Vm(LabMachine):
             self._await_ssh(limit, APART)
             state = self._note(state, seconds=(took := time.monotonic() - started), boot_seconds=took)
             self._warm_up()
+            self._note_landmarks()
             self._save(snapshot, state)
         return state
 
@@ -219,6 +222,7 @@ class Vm(LabMachine):
         key = digest(
             *self._arguments(),
             WARM_UP,
+            LANDMARKS,
             qemu_version(self.kernel.vm_qemu),
             self.firmware.key if self.firmware else "",
         )
@@ -310,6 +314,12 @@ class Vm(LabMachine):
         """Have the guest read what every test needs, so that the snapshot holds it in its page cache; a busy one does without."""
         with suppress(subprocess.TimeoutExpired):
             self.ssh(WARM_UP, limit=60 * self.kernel.vm_patience)
+
+    def _note_landmarks(self) -> None:
+        try:
+            self.ssh(LANDMARKS, limit=LANDMARKS_LIMIT * self.kernel.vm_patience)
+        except subprocess.TimeoutExpired as problem:
+            raise LabError(f"VM {self.kernel.id} does not tell its symbols within {problem.timeout:.0f} s") from problem
 
     def _save(self, snapshot: Path, state: VmState) -> None:
         """Keep the state right after the boot. A machine that cannot be saved goes on without, and is booted each time."""

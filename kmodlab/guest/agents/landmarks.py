@@ -5,8 +5,10 @@ in hexadecimal; the size is the way to the next symbol. A chain of notifiers has
 the parts of the kernel's own writable memory in which a pointer to a module's may lie.
 """
 
+import os
 import re
 
+FILE = "/run/kmodlab-symbols"
 WANTED = re.compile(r"_stext|_etext|_end|timer_bases|__per_cpu_offset|delayed_work_timer_fn|cdev_map|init_net|genl_fam_idr")
 CHAIN = re.compile(r"\w+(_chain|_chain_head|_notifier_list|_notify_list|_notifiers?|_notifier_head)")
 DATA = (("_sdata", "_edata"), ("__bss_start", "__bss_stop"))
@@ -25,7 +27,7 @@ symbols.sort()
 addresses = {name: begin for begin, name, _ in symbols}
 following = (begin for begin, _, _ in symbols[1:])
 ends = {begin: next(following, begin) for begin, _, _ in symbols}  # of several at one address, where the last ends
-with open("/run/kmodlab-symbols", "w") as file:  # noqa: PTH123
+with open(f"{FILE}.part", "w") as file:  # noqa: PTH123
     for begin, name, kind in symbols:
         if WANTED.fullmatch(name) or (kind in "bBdD" and CHAIN.fullmatch(name)):
             file.write(f"{name} {begin:x} {ends.get(begin, begin) - begin:x}\n")
@@ -38,3 +40,4 @@ with open("/run/kmodlab-symbols", "w") as file:  # noqa: PTH123
                 begin = max(begin, min(ends[start], end))
         if begin < end:
             file.write(f"data {begin:x} {end - begin:x}\n")
+os.replace(f"{FILE}.part", FILE)  # noqa: PTH105

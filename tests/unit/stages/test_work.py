@@ -80,7 +80,7 @@ def test_what_a_person_sets_for_a_pytest_of_their_own_leaves_out_no_test_here(
     folder = SimpleNamespace(folder=tmp_path)
     target: Any = SimpleNamespace(guest=lambda: guest)
     column: Any = SimpleNamespace(log=tmp_path.joinpath, order=order, target=target, run=folder, kernel=K, modules=[])
-    monkeypatch.setattr(work.retrial, "settle", lambda *_: None)
+    monkeypatch.setattr("kmodlab.verify.retrial.settle", lambda *_: None)
     work.verify(column)
     assert "PATH" in seen
     assert not [name for name in seen if name.startswith("PYTEST_")]
