@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from kmodlab.ground.errors import LabError
 from kmodlab.guest.shell import Guest
 from kmodlab.verify.module import ModuleUnderTest
 
@@ -34,8 +33,7 @@ def test_hash_is_that_of_sha256sum(module: ModuleUnderTest, guest: Guest) -> Non
 
 def openssl(text: str, password: str, iv: str) -> str:
     """AES-256-CBC with PKCS #7, as hex, by the openssl of this machine: targets need not have one."""
-    if not shutil.which("openssl"):
-        raise LabError("openssl is missing on this machine: install the package openssl")
+    assert shutil.which("openssl"), "openssl is missing on this machine: install the package openssl"
     key = password.encode().ljust(32, b"\0").hex()
     command = ["openssl", "enc", "-aes-256-cbc", "-K", key, "-iv", iv]
     return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout.hex()

@@ -53,7 +53,12 @@ def _shared(name: str, other: str) -> int:
 
 def soft_needs(ko: Path) -> list[str]:
     """What a module's file would have modprobe load first, where that is there: `softdep: pre: a b post: c`."""
-    words = modinfo(ko).get("softdep", "").partition("pre:")[2].partition("post:")[0].split()
+    return soft_words(modinfo(ko).get("softdep", ""))
+
+
+def soft_words(softdep: str) -> list[str]:
+    """The modules that a softdep names first."""
+    words = softdep.partition("pre:")[2].partition("post:")[0].split()
     return [word for word in words if re.fullmatch(r"[\w-]+", word)]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import methodcaller
-from pathlib import Path
 
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
@@ -19,8 +18,6 @@ from kmodlab.run.column import Column
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial
 
-EXAMPLES = REPOSITORY / "examples"
-"""The project that kmodlab brings."""
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
 CELL_LIMIT = 4 * 3600.0
@@ -45,13 +42,15 @@ def _work_alone(column: Column, module: str, afterwards: float) -> None:
 def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     """Have a worker verify cells; what it prints is kept in the run's logs."""
     log, order = column.log("pytest.log"), column.order
-    tests = [REPOSITORY / "tests/verify", *([] if order.manner.quick else _own_tests(column))]
+    tests = [REPOSITORY / "tests/verify"]
+    tests += [REPOSITORY / "tests/own"] if order.tree.tests and not order.manner.quick else []
     tests += [REPOSITORY / "tests/stress/test_loads.py"] if order.manner.stress and not only else []
     tests += [REPOSITORY / "tests/stress/test_allocations.py"] if order.manner.faults else []
     tests += [REPOSITORY / "tests/retrial"] if only or not order.manner.quick else []
     target = column.target.guest()
     command = [
-        *(sys.executable, "-B", "-m", "pytest", "-p", "kmodlab.verify.plugin", "-p", "no:cacheprovider", "-p", "no:labgrid"),
+        *(sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid"),
+        *("-p", "no:kmodlab", "-p", "kmodlab.verify.plugin"),  # the entry point is for own tests elsewhere
         *("-c", os.devnull),  # whatever pytest's settings are above the folder that this is installed in
         *("-v", "-ra", "--durations=10", "-W", "error::pytest.PytestUnknownMarkWarning"),
         f"--timeout={TEST_LIMIT * target.patience:g}",
@@ -77,14 +76,6 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
         raise LabError(
             f"kernel {column.kernel}: the verifying worker broke (pytest status {answer.returncode})", hint=f"see {log}"
         )
-
-
-def _own_tests(column: Column) -> list[Path]:
-    """The tests of the project itself: they are its code, and run in the sandbox, but for those that kmodlab brings."""
-    tree = column.order.tree
-    if tree.origin == EXAMPLES:
-        return list(tree.tests.values())
-    return [REPOSITORY / "tests/own"] if tree.tests else []
 
 
 STAGES: dict[str, tuple[Stage, Callable[[Column], bool]]] = {

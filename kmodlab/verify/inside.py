@@ -1,7 +1,7 @@
 """The pytest plugin that runs a project's own tests inside the sandbox, one after the other, as the worker outside says.
 
-What a test gets here are the ordinary objects (`Guest`, `ModuleUnderTest`, Testinfra's `Host`): only what they talk through is
-asked for outside (`own`).
+What a test gets here are the ordinary objects (`Guest`, `ModuleUnderTest`, Testinfra's `Host`), by the same fixtures as elsewhere
+(`fixtures`): only what they talk through is asked for outside (`own`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from _pytest.runner import runtestprotocol
 from kmodlab.guest.shell import Guest, Process
 from kmodlab.plan.catalog import Module
 from kmodlab.plan.wiring import Wiring
-from kmodlab.verify import backend, words
+from kmodlab.verify import backend, fixtures, words
 from kmodlab.verify.module import ModuleUnderTest
 
 TOLD = 30_000
@@ -128,6 +128,35 @@ class FarChip:
         assert level == value, f"line {line} of {self.chip} is {level} after {timeout} s, not {value}"
 
 
+class Inside:
+    """How tests in the sandbox reach the target: through the worker, which watches it as well."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def guest(self, host: object) -> Guest:
+        assert self._outside.guest
+        return self._outside.guest
+
+    def module(self, item: pytest.Item, guest: Guest) -> ModuleUnderTest:
+        order = self._outside.order
+        needs = [Module.model_validate_json(json.dumps(need)) for need in order["needs"]]
+        wiring = Wiring.model_validate(order["wiring"]) if order["wiring"] else None
+        entry = Module.model_validate_json(json.dumps(order["entry"]))
+        return ModuleUnderTest(entry, guest, needs, order["in_tree"], order["soft"], wiring)
+
+    @contextmanager
+    def gpio(self, module: ModuleUnderTest) -> Iterator[FarChip]:
+        yield FarChip(self._outside)
+
+    @contextmanager
+    def watched(self, module: ModuleUnderTest) -> Iterator[None]:
+        yield
+
+    def close(self) -> None:
+        """The channels end with their worker."""
+
+
 OUTSIDE = pytest.StashKey[Outside]()
 
 
@@ -136,8 +165,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "module(name): the module of the catalog whose cell this test belongs to")
-    config.stash[OUTSIDE] = Outside(config.getoption("--kmodlab-socket"))
+    outside = config.stash[OUTSIDE] = Outside(config.getoption("--kmodlab-socket"))
+    config.stash[fixtures.WAY] = Inside(outside)
     backend.carry(FarGuest(backend.FAR, Path("/dev/null"), ""))
 
 
@@ -157,8 +186,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for why in UNREAD:
         outside.ask("unread", text=why[:TOLD])
     for item in session.items:
-        mark = item.get_closest_marker("module")
-        outside.ask("test", name=item.nodeid, text=str(mark.args[0]) if mark and mark.args else "")
+        outside.ask("test", name=item.nodeid, text=fixtures.module_name(item))
     outside.tell("collected")
     # A file that cannot be read is told already; it does not keep the others from being run.
     session.testsfailed = 0
@@ -199,6 +227,8 @@ def _run(item: pytest.Item) -> tuple[str, str]:
         first, _, rest = FAILURES.pop(item.nodeid, failed.longreprtext).partition("\n")
         return "failed", f"{first}\n{rest}\n{failed.longreprtext}"
     skipped = next((report for report in reports if report.skipped), None)
+    if skipped and hasattr(skipped, "wasxfail"):
+        return "skipped", f"it fails, as its mark xfail expects: {skipped.wasxfail.removeprefix('reason: ') or 'no reason given'}"
     if skipped:
         return "skipped", str(skipped.longrepr[2] if isinstance(skipped.longrepr, tuple) else skipped.longrepr)
     return "passed", ""
@@ -214,35 +244,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and call.excinfo:
         FAILURES.setdefault(item.nodeid, words.failure(backend.plain(item.name), call.excinfo))
     return report  # type: ignore[return-value]
-
-
-@pytest.fixture
-def guest(request: pytest.FixtureRequest) -> Guest:
-    """The target."""
-    found = request.config.stash[OUTSIDE].guest
-    assert found
-    return found
-
-
-@pytest.fixture
-def module(request: pytest.FixtureRequest, guest: Guest) -> ModuleUnderTest:
-    """The module under test, not loaded."""
-    order = request.config.stash[OUTSIDE].order
-    needs = [Module.model_validate_json(json.dumps(need)) for need in order["needs"]]
-    wiring = Wiring.model_validate(order["wiring"]) if order["wiring"] else None
-    entry = Module.model_validate_json(json.dumps(order["entry"]))
-    return ModuleUnderTest(entry, guest, needs, order["in_tree"], order["soft"], wiring)
-
-
-@pytest.fixture
-def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
-    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
-    module.load(module.entry.parameters)
-    yield module
-    module.unload_if_loaded()
-
-
-@pytest.fixture
-def gpio(request: pytest.FixtureRequest) -> FarChip:
-    """The target's GPIO chip, its wires in the test's hand."""
-    return FarChip(request.config.stash[OUTSIDE])

@@ -45,6 +45,8 @@ MOST_TOLD = 5
 LIFE = 12 * 3600.0
 """Seconds that a project's pytest may live."""
 UNREAD = "the project's tests cannot be run: "
+UNRUN = ("PytestUnknownMarkWarning", "PytestCollectionWarning", "PytestReturnNotNoneWarning")
+"""What pytest says of tests that it does not run, or that cannot fail, and then passes over."""
 
 
 class Said(BaseModel):
@@ -108,6 +110,8 @@ class Project:
                 self._say()
         except _EndedError as problem:
             unread.append(str(problem))
+        if not found and not unread:
+            unread.append("there is none in its files test_*.py: a test is a function test_...()")
         found += [OwnTest(self, "tests", module, UNREAD + "; ".join(unread[:MOST_TOLD])) for module in self._modules if unread]
         return found
 
@@ -124,7 +128,9 @@ class Project:
                 while (said := self._hear(None)).kind not in ("passed", "failed", "skipped"):
                     if said.kind == "gpio" and said.name == "open":
                         if open_chip is None:
-                            self._say(error="the target has no GPIO lines that a test could drive")
+                            self._say(
+                                error="the target has no GPIO lines that a test could drive; `hardware: [gpio]` asks for one"
+                            )
                             continue
                         chip = chips.enter_context(_leaving(open_chip(), module))
                         self._say(chip=chip.chip, lines=chip.lines)
@@ -174,15 +180,12 @@ class Project:
         python = [Path(sys.prefix), Path(sys.base_prefix), packages, PACKAGE]
         seen = {path: path for path in python if not path.is_relative_to("/usr")}
         command = [
-            *(sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid", "-p", "kmodlab.verify.inside"),
-            *(
-                "-c",
-                "/dev/null",
-                f"--rootdir={sandbox.WORK}",
-                "--import-mode=importlib",
-                "-W",
-                "error::pytest.PytestUnknownMarkWarning",
-            ),
+            *(sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid"),
+            # By their own names, and not as the entry point: a checkout may be newer than what is installed of it.
+            *("-p", "no:kmodlab", "-p", "kmodlab.verify.fixtures", "-p", "kmodlab.verify.inside"),
+            *("-c", "/dev/null", f"--rootdir={sandbox.WORK}", "--import-mode=importlib"),
+            *("-o", f"pythonpath={sandbox.WORK}"),  # what tests share is beside them
+            *(word for name in UNRUN for word in ("-W", f"error::pytest.{name}")),
             *("-q", f"--kmodlab-socket={theirs.fileno()}", f"--hosts={GuestBackend.NAME}://{FAR}", str(sandbox.WORK)),
         ]
         environment = ["env", f"PYTHONPATH={PACKAGE.parent}:{packages}"]

@@ -15,7 +15,7 @@ import pytest
 
 from kmodlab.ground.errors import LabError
 from kmodlab.guest.gpio import Chip, open_chip
-from kmodlab.guest.shell import Guest, number
+from kmodlab.guest.shell import number
 from kmodlab.judge.classifier import Frame
 from kmodlab.results.contract import Check, Stage, Verdict
 from kmodlab.run.lab import Lab
@@ -23,6 +23,7 @@ from kmodlab.verify import retrial, words
 from kmodlab.verify.afterwards import Afterwards, closing
 from kmodlab.verify.backend import carry, plain
 from kmodlab.verify.failing import FailingAllocations
+from kmodlab.verify.fixtures import MARKER, NO_NAME, module_name
 from kmodlab.verify.life_cycle import LifeCycle
 from kmodlab.verify.module import ModuleUnderTest, StageError
 from kmodlab.verify.own import OwnTest, projects
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "module(name): the module of the catalog whose cell this test belongs to")
+    config.addinivalue_line("markers", MARKER)
     run, kernel = config.getoption("--kmodlab-run"), config.getoption("--kmodlab-kernel")
     if not run or not kernel:
         raise pytest.UsageError("kmodlab.verify.plugin needs --kmodlab-run and --kmodlab-kernel; `make matrix` gives them")
@@ -108,10 +109,9 @@ def _uses(item: pytest.Item, fixture: str) -> bool:
 
 
 def _name(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("module")
-    if mark is None or not mark.args:
-        raise pytest.UsageError(f"{item.nodeid} belongs to no cell: mark it with @pytest.mark.module(NAME)")
-    return str(mark.args[0])
+    if not (name := module_name(item)):
+        raise pytest.UsageError(f"{item.nodeid} {NO_NAME}")
+    return name
 
 
 @pytest.hookimpl(wrapper=True)
@@ -192,12 +192,6 @@ def worker(request: pytest.FixtureRequest) -> Worker:
     return request.config.stash[WORKER]
 
 
-@pytest.fixture
-def guest(worker: Worker) -> Guest:
-    """The target."""
-    return worker.guest
-
-
 @pytest.fixture(autouse=True)
 def _watched(request: pytest.FixtureRequest, worker: Worker) -> Iterator[None]:
     """Look at the target before and after the test; what the test did to it belongs to its cell."""
@@ -239,28 +233,6 @@ def run_own(worker: Worker, module: ModuleUnderTest, request: pytest.FixtureRequ
             raise OwnFailure(said.text)
 
     return run
-
-
-@pytest.fixture
-def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
-    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
-    module.load(module.entry.parameters)
-    yield module
-    module.unload_if_loaded()
-
-
-@pytest.fixture
-def gpio(worker: Worker, module: ModuleUnderTest) -> Iterator[Chip]:
-    """The target's GPIO chip, its wires in the test's hand, for modules that ask for the hardware `gpio`.
-
-    A chip cannot go while the module holds its lines: so the module goes first, however the test ended.
-    """
-    if worker.wiring is None:
-        pytest.skip(f"{worker.column.kernel} has no GPIO lines that a test could drive")
-    with open_chip(worker.wiring, worker.guest, worker.target.emulated) as chip:
-        yield chip
-        if module.is_loaded():
-            module.unload()
 
 
 @pytest.fixture

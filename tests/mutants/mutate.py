@@ -1,7 +1,6 @@
 """Put each mutation of examples/mutants.yml into a copy of this checkout, prove the copy, and say which mutations live.
 
-A round proves one mutation of each module, so that as many rounds as the most mutated module has mutations do for all. A copy of
-the whole checkout, as only kmodlab's own examples have their tests run.
+A round proves one mutation of each module, so that as many rounds as the most mutated module has mutations do for all.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ the real ones. `insmod` and `rmmod` do there what a kernel would do; what a modu
     later WHEN WHAT  one shell command as soon as another one succeeds, unless the machine has booted meanwhile
     die              every connection is lost, and the machine comes up again; not so where there is a file `down`
 
+What is installed there, modinfo finds: NAME.depends and NAME.softdep are what it says of a module, NAME.elsewhere where else it
+is.
+
 Where there is a file `full`, nothing can be put there; where there is a file `detector`, its kernel looks for lost memory.
 """
 
@@ -45,7 +48,7 @@ echo $$ >>connections
 case $script in
 */dev/kmsg*) exec kmsg ;;
 *sysrq-trigger*) die ;;
-*python3*) exec PYTHON -u agent.py ;;
+*"exec python3"*) exec PYTHON -u agent.py ;;
 *) exec sh -c "$(printf %s "$script" | sed -E "s#(^|[^a-z])/(proc|sys|run/kmodlab)#\\1$PWD/\\2#g")" ;;
 esac
 """,
@@ -116,7 +119,16 @@ sed -i "/^$name /d" proc/modules
 PATH=${PATH##*/machine/bin:}
 exec tar "$@"
 """,
-    "uname": "echo 6.12.1-standin\n",
+    "uname": '[ "$1" = -m ] && echo x86_64 || echo 6.12.1-standin\n',
+    "id": "echo 0\n",
+    "modinfo": """\
+file=$PWD/lib/modules/6.12.1-standin/updates/${2:-$3}.ko
+case $1 in
+-n) [ -e "$file" ] || { cat "$2.elsewhere" 2>/dev/null || { echo "modinfo: ERROR: Module $2 not found." >&2; exit 1; }; exit; } ;
+    echo "$file" ;;
+-F) cat "$3.$2" 2>/dev/null || echo ;;
+esac
+""",
     "modprobe": "exit 0\n",
 }
 
@@ -167,6 +179,12 @@ class StandIn:
     def run(self, *words: str) -> None:
         """Have the machine run one of the tools."""
         subprocess.run([str(self.folder / "bin" / words[0]), *words[1:]], check=True)
+
+    def install(self, name: str) -> None:
+        """Put a module where its modprobe would find it."""
+        file = self.folder / f"lib/modules/6.12.1-standin/updates/{name}.ko"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
     def module(self, name: str, *, insmod: str = "", rmmod: str = "") -> None:
         """What a module does when it is loaded and unloaded."""

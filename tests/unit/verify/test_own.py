@@ -135,6 +135,56 @@ def test_who_fails_says_why_and_who_ends_pytest_or_forgets_a_module_costs_nobody
     assert checks(cells["two"]) == {"test_two": (Verdict.PASS, "")}, cells["two"]
 
 
+def test_what_tests_share_is_beside_them_and_those_that_only_skip_or_are_expected_to_fail_are_none(
+    tmp_path: Path, machine: StandIn
+) -> None:
+    machine.module("one")
+    machine.module("two")
+    cells = verified(
+        tmp_path,
+        "one",
+        "two",
+        shared="ANSWER = 42",
+        test_one="from shared import ANSWER\ndef test_shared(): assert ANSWER == 42",
+        test_two="""
+        pytestmark = pytest.mark.module("two")
+
+        def test_skips(loaded):
+            pytest.skip("not today")
+
+        @pytest.mark.xfail(reason="known")
+        def test_known(loaded):
+            assert not loaded.is_loaded()
+        """,
+    )
+    assert checks(cells["one"]) == {"test_shared": (Verdict.PASS, "")}, cells["one"]
+    assert checks(cells["two"]) == {
+        "test_skips": (Verdict.SKIP, "not today"),
+        "test_known": (Verdict.SKIP, "it fails, as its mark xfail expects: known"),
+    }
+    assert cells["two"].only_loaded and not cells["one"].only_loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("def tset_typo(loaded): assert False", "there is none in its files", id="none"),
+        pytest.param("class TestIt:\n    def __init__(self): ...\n    def test_x(self): ...", "__init__ constructor", id="class"),
+    ],
+)
+def test_files_in_which_pytest_finds_no_test_are_no_pass(tmp_path: Path, machine: StandIn, text: str, why: str) -> None:
+    machine.module("one")
+    cell = verified(tmp_path, "one", test_one=text)["one"]
+    assert (cell.verdict, cell.stage) == (Verdict.FAIL, Stage.BEHAVIOUR), cell
+    assert cell.reason.startswith("the project's tests cannot be run: ") and why in cell.reason, cell.reason
+
+
+def test_a_test_that_tells_its_answer_instead_of_asserting_it_fails(tmp_path: Path, machine: StandIn) -> None:
+    machine.module("one")
+    cell = verified(tmp_path, "one", test_one="def test_x(host):\n    return host.run('true').rc == 1")["one"]
+    assert checks(cell)["test_x"][0] is Verdict.FAIL, cell
+
+
 def test_what_cannot_be_run_is_no_pass(tmp_path: Path, machine: StandIn) -> None:
     machine.module("one")
     cell = verified(
