@@ -10,6 +10,7 @@ from kmodlab.commands.cache import cache
 from kmodlab.commands.completion import show_completion
 from kmodlab.commands.forget import forget_caches
 from kmodlab.commands.group import Commands
+from kmodlab.commands.init import write_first_files
 from kmodlab.commands.kernels import show_kernels
 from kmodlab.commands.lint_c import lint_c_sources
 from kmodlab.commands.manual import show_manual
@@ -37,6 +38,7 @@ for _command in (
     merge_shards,
     repeat_cell,
     open_shell,
+    write_first_files,
     run_nightly,
     show_summary,
     show_kernels,

@@ -29,6 +29,15 @@ def hello_5_says(mystring: str, array: tuple[int, int], count: int) -> list[str]
     ]
 
 
+@pytest.mark.module("hello-2")
+def test_hello_2_says_goodbye_only_when_it_goes(module: ModuleUnderTest, guest: Guest) -> None:
+    mark = guest.log.mark()
+    module.load()
+    assert said(guest, mark) == ["Hello, world 2"]
+    module.unload()
+    assert said(guest, mark) == ["Hello, world 2", "Goodbye, world 2"]
+
+
 @pytest.mark.module("hello-1")
 def test_hello_1_can_come_and_go_many_times(module: ModuleUnderTest, guest: Guest) -> None:
     mark = guest.log.mark()

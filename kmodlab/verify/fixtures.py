@@ -71,12 +71,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the modules that were asked for. A module without one is a mistake, and not a success."""
+    """Keep the tests of the modules that were asked for, and those of none. A module without a test is a mistake."""
     only = config.getoption("--kmodlab-only").replace(",", " ").split()
     if not only:
         return
-    kept = [item for item in items if module_name(item) in only]
-    if missing := sorted(set(only) - {module_name(item) for item in kept}):
+    kept = [item for item in items if module_name(item) in ("", *only)]
+    if missing := sorted({*only} - {module_name(item) for item in kept}):
         raise pytest.UsageError(f"--kmodlab-only: no test is about {', '.join(missing)}")
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept

@@ -25,6 +25,7 @@ from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
 from kmodlab.build.needs import kernel_name, soft_words
+from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import printable
 from kmodlab.guest import shell
@@ -33,7 +34,7 @@ from kmodlab.guest.shell import Guest, GuestLostError, number
 from kmodlab.judge import taint
 from kmodlab.judge.classifier import Severity, classify
 from kmodlab.plan.catalog import Module, line_of, load_catalog
-from kmodlab.plan.wiring import SIMULATOR, Wiring
+from kmodlab.plan.wiring import SIMULATOR, SIMULATOR_SOURCES, Wiring
 from kmodlab.results.contract import one_line
 from kmodlab.verify.fixtures import module_name, project_of
 from kmodlab.verify.module import ModuleUnderTest
@@ -54,8 +55,10 @@ modinfo -F depends {name}
 modinfo -F softdep {name}
 """
 """Put an installed module's file, unpacked, where a run has it; and say where it was, and what it depends on."""
+COMPILE_LIMIT = 300.0
+"""Seconds, as of a program, on an emulated host with others at work."""
 MOST_SOURCES = 8 << 20
-"""Bytes of a project's C files that go to a host, for its user programs."""
+"""Bytes of C files that go to a host, to be compiled there."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Reached:
         self._files: dict[tuple[str, str], _File] = {}
         """What was brought, by host and module."""
         self._compiled: set[tuple[str, str]] = set()
-        """User programs, by host and source."""
+        """User programs and the simulated chip, by host and source: once, as what is there may be of another day."""
 
     def guest(self, host: Host) -> Guest:
         name = host.backend.get_pytest_id()
@@ -125,7 +128,7 @@ class Reached:
         reason = entry.skip_reason(".".join(map(str, line_of(guest.release))), guest.arch, self._offers)
         if reason:
             pytest.skip(f"{guest.name}: {reason}")
-        gpio = self._wiring if "gpio" in entry.hardware else None
+        gpio = self._wired(guest, self._wiring) if self._wiring and "gpio" in entry.hardware else None
         if self._wiring:
             entry = entry.model_copy(update={"parameters": self._wiring.fill(entry.parameters)})
         needs = self._needs(guest, entry, catalog)
@@ -134,17 +137,15 @@ class Reached:
         in_tree = [each for file in own for each in file.depends if kernel_name(each) not in known]
         in_tree += [each for of in (*needs, entry) for each in of.kernel_modules]
         soft = [each for file in own for each in file.soft if kernel_name(each) not in known]
-        if gpio and gpio.provider == "simulated":
-            self._brought(guest, SIMULATOR, shell.LAB_MODULES)
         found = InstalledModule(entry, guest, needs, list(dict.fromkeys(in_tree)), soft, gpio)
-        found.compile = partial(self._compile, guest, project)
+        found.compile = partial(self._program, guest, project)
         return found
 
     @contextmanager
     def gpio(self, module: ModuleUnderTest) -> Iterator[Chip]:
         if self._wiring is None:
             pytest.skip(f"{module.guest.name}: no GPIO lines that a test could drive: name them with --kmodlab-gpio")
-        with open_chip(self._wiring, module.guest, None) as chip:
+        with open_chip(self._wired(module.guest, self._wiring), module.guest, None) as chip:
             yield chip
             if module.is_loaded():
                 module.unload()
@@ -189,10 +190,10 @@ class Reached:
                 found.update({each.name: each for each in (*self._needs(guest, need, catalog, above), need)})
         return list(found.values())
 
-    def _brought(self, guest: Guest, name: str, folder: str = shell.MODULES) -> _File:
+    def _brought(self, guest: Guest, name: str) -> _File:
         """An installed module, whose file is in a folder of ours there from now on."""
         if (guest.name, name) not in self._files:
-            answer = guest.sh(BRING.format(name=shlex.quote(name), folder=folder))
+            answer = guest.sh(BRING.format(name=shlex.quote(name), folder=shell.MODULES))
             where, depends, *soft = [*answer.stdout.splitlines(), "", ""]
             if not where.startswith("/"):
                 known = f"it is {where}" if where else _last(answer.stderr)
@@ -202,18 +203,27 @@ class Reached:
             self._files[guest.name, name] = _File([each for each in depends.split(",") if each], [*soft_words(" ".join(soft))])
         return self._files[guest.name, name]
 
-    def _compile(self, guest: Guest, project: Path, source: str) -> None:
-        """Compile a user program on the host: once, as it may be there from another day, and of other sources."""
-        if (guest.name, source) in self._compiled:
+    def _wired(self, guest: Guest, wiring: Wiring) -> Wiring:
+        """The wiring, and the lab's own chip on the host where it asks for that."""
+        if wiring.provider == "simulated":
+            make = f"make -s -C /lib/modules/$(uname -r)/build M=$PWD && mv {SIMULATOR}.ko {shell.LAB_MODULES}/"
+            self._compile(guest, REPOSITORY / SIMULATOR_SOURCES, SIMULATOR, make, shell.LAB_MODULES)
+        return wiring
+
+    def _program(self, guest: Guest, project: Path, source: str) -> None:
+        """Compile a user program on the host."""
+        compiler = f"cc -O2 -Wall -Wextra -Werror -o {shell.PROGRAMS}/{shlex.quote(Path(source).stem)} {shlex.quote(source)}"
+        self._compile(guest, project, source, compiler, shell.PROGRAMS)
+
+    def _compile(self, guest: Guest, sources: Path, what: str, how: str, folder: str) -> None:
+        if (guest.name, what) in self._compiled:
             return
-        folder = shell.PROGRAMS
-        script = f"""rm -rf {folder}/src && mkdir -p {folder}/src && base64 -d | tar -xz -C {folder}/src || exit
-cd {folder}/src && cc -O2 -Wall -Wextra -Werror -o ../{shlex.quote(Path(source).stem)} {shlex.quote(source)}"""
-        answer = guest.sh(script, check=False, timeout=120, stdin=base64.b64encode(_c_files(project)).decode())
+        script = f"""mkdir -p {folder} && cd $(mktemp -d) && trap 'rm -rf "$PWD"' EXIT && base64 -d | tar -xz || exit\n{how}"""
+        answer = guest.sh(script, check=False, timeout=COMPILE_LIMIT, stdin=base64.b64encode(_c_files(sources)).decode())
         if answer.rc:
-            mend = "the role build_toolchain brings a compiler"
-            _fail(f"{source} cannot be compiled on {guest.name}: {_last(answer.stderr)}; {mend}")
-        self._compiled.add((guest.name, source))
+            mend = "the roles build_toolchain and kernel_headers bring what it takes"
+            _fail(f"{what} cannot be compiled on {guest.name}: {_last(answer.stderr)}; {mend}")
+        self._compiled.add((guest.name, what))
 
 
 def _met(host: Host) -> ReachedGuest | str:
@@ -256,10 +266,11 @@ def _wiring(asked: str) -> Wiring:
 
 
 def _c_files(project: Path) -> bytes:
-    """A project's C files, packed."""
+    """A folder's C files and rules, packed."""
     buffer, size = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for path in sorted(each for each in project.rglob("*.[ch]") if each.is_file() and not each.is_symlink()):
+        files = (each for pattern in ("*.[ch]", "Makefile") for each in project.rglob(pattern))
+        for path in sorted(each for each in files if each.is_file() and not each.is_symlink()):
             size += path.stat().st_size
             if size > MOST_SOURCES:
                 _fail(f"{project} has more than {MOST_SOURCES >> 20} MiB of C files: its programs cannot be taken to a host")
