@@ -25,8 +25,8 @@ KERNEL = "6.12-x86_64"
 def write_first_files(folder: Path, kernel: str, force: bool) -> None:
     """Write a catalog and first tests for FOLDER's modules, of what one load of each shows: correct them.
 
-    FOLDER (default: this one) has a Makefile; each module is built, loaded and unloaded on a machine of the lab. What it says, which
-    files it makes and its parameters become catalog.yml and tests/test_NAME.py. Nothing that is there is written over.
+    FOLDER (default: this one) has a Makefile; each module is built, loaded and unloaded on a machine of the lab. What it says,
+    which files it makes and its parameters become catalog.yml and tests/test_NAME.py. Nothing that is there is written over.
     """
     need_packages()
     with only_run(beside=True), terminated_is_interrupted():

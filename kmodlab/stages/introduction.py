@@ -1,12 +1,13 @@
-"""A tree that kmodlab has never seen: its modules are loaded once on a machine of the lab, and a catalog and first tests are written of
-what was seen there, for their author to correct.
+"""A tree that kmodlab has never seen: its modules are loaded on a machine of the lab, and a catalog and first tests are written
+of what was seen there, for their author to correct.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import uninterrupted
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import remove_tree, write_aside
-from kmodlab.guest.shell import GuestLostError
+from kmodlab.guest.shell import Guest, GuestLostError
 from kmodlab.plan.catalog import FILE, Module
 from kmodlab.report.remarks import remarks
 from kmodlab.results.contract import Stage, one_line
@@ -29,6 +30,7 @@ from kmodlab.run.order import catalog_of
 from kmodlab.stages import planning
 from kmodlab.stages.request import Request
 from kmodlab.verify.first_look import Seen, look_at
+from kmodlab.verify.module import kernel_name
 from kmodlab.verify.worker import Worker
 
 OLD = ".old"
@@ -47,8 +49,8 @@ class Introduction:
 
 
 def introduce(request: Request, folder: Path, console: Console, *, force: bool) -> None:
-    """Write the catalog and first tests of a folder's modules. LabError where files are there already (unless `force`), and where no
-    module of it can be loaded.
+    """Write the catalog and first tests of a folder's modules. LabError where such files are there (unless `force`), and
+    where none of its modules can be loaded.
     """
     _insist_on_room(folder, force)
     lab = planning.plan(request, cache_dir() / "visits")
@@ -121,7 +123,9 @@ def _seen(worker: Worker, lab: Lab, entry: Module, console: Console) -> Introduc
     try:
         seen = look_at(worker.module(entry.name))
     except (AssertionError, GuestLostError, LabError) as problem:
-        reason = one_line(str(problem).partition("\n")[0])
+        first = one_line(str(problem).partition("\n")[0])
+        word = re.fullmatch(r"status \d+ \((.*)\) of:.*", first)
+        reason = f"{word[1] if word else first}{_last_words(worker.guest)}"
         console.print(f"! {entry.name}: cannot be looked at, and gets no entry: {reason}", markup=False, soft_wrap=True)
         worker.restore()
         return None
@@ -129,6 +133,12 @@ def _seen(worker: Worker, lab: Lab, entry: Module, console: Console) -> Introduc
     if seen.complaint:
         worker.restore()
     return Introduction(entry, [] if files == [f"{entry.name}.c"] else files, seen)
+
+
+def _last_words(guest: Guest) -> str:
+    """What the kernel said last: insmod has a word for each number, and the module a reason."""
+    said = guest.log.known(guest.log.latest)
+    return f" (the log's last words: {one_line(said[-1].text)})" if said else ""
 
 
 def _summary(seen: Seen) -> str:
@@ -171,51 +181,63 @@ def _yaml(data: dict[str, Any]) -> list[str]:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000).splitlines()
 
 
-def first_test(seen: Seen, where: str) -> str:
-    """First tests of a module, of what was seen."""
-    head = f'''"""{seen.name}: what `kmodlab init` saw on {where}. Correct it, and add what the module is for."""
+HEAD = """\
+\"\"\"{name}: what `kmodlab init` saw on {where}. Correct it, and add what the module is for.\"\"\"
 
 import pytest
 
-pytestmark = pytest.mark.module({seen.name!r})'''
-    tests = []
-    if seen.files:
-        rows = "".join(f"    {path!r}: {kind!r},\n" for path, kind in seen.files.items())
-        tests.append(f"""FILES = {{
+pytestmark = pytest.mark.module("{name}")
+"""
+FILES = """
+FILES = {{
 {rows}}}
 
 
 def test_its_files_are_there(loaded, host):
     for path, kind in FILES.items():
         assert host.check_output("stat -c %%F %s", path) == kind
-""")
-    if seen.parameters:
-        rows = "".join(
-            f"    {name!r}: {value!r},{_remark(seen.meanings.get(name, ''))}\n" for name, value in seen.parameters.items()
-        )
-        tests.append(f"""PARAMETERS = {{
+"""
+PARAMETERS = """
+PARAMETERS = {{
 {rows}}}
 
 
 def test_its_parameters_are_what_they_are_where_nobody_says(loaded, host):
     for name, value in PARAMETERS.items():
-        assert host.check_output("cat /sys/module/{seen.name.rpartition(".")[2].replace("-", "_")}/parameters/%s", name) == value
-""")
-    if not tests:
-        tests.append("""def test_it_can_come_and_go_many_times(module):
+        assert host.check_output("cat /sys/module/{kname}/parameters/%s", name) == value
+"""
+NEITHER = """
+
+def test_it_can_come_and_go_many_times(module):
     for _ in range(3):
         module.load()
         assert module.is_loaded()
         module.unload()
-""")
-    device = next((path for path, kind in seen.files.items() if path.startswith("/dev/") and "character" in kind), "")
-    tests.append(f"""# What it does is yours to say; docs/your-module.md has what a test may ask for.
+"""
+TAIL = """
+
+# What it does is yours to say; docs/your-module.md has what a test may ask for.
 #
 # def test_what_it_answers(loaded, host):
-#     assert host.check_output("cat {device or next(iter(seen.files), "/proc/modules")}") == "..."
-""")
-    return "\n\n".join([head, *tests])
+#     assert host.check_output("cat {path}") == "..."
+"""
 
 
-def _remark(text: str) -> str:
-    return f"  # {one_line(text)}" if text else ""
+def first_test(seen: Seen, where: str) -> str:
+    """First tests of a module, of what was seen."""
+    text = HEAD.format(name=seen.name, where=where)
+    if seen.files:
+        text += FILES.format(rows=_rows(seen.files, {}))
+    if seen.parameters:
+        text += "\n" if seen.files else ""
+        text += PARAMETERS.format(rows=_rows(seen.parameters, seen.meanings), kname=kernel_name(seen.name))
+    if not seen.files and not seen.parameters:
+        text += NEITHER
+    device = next((path for path, kind in seen.files.items() if kind == "character special file"), "")
+    return text + TAIL.format(path=device or next(iter(seen.files), "/proc/..."))
+
+
+def _rows(values: Mapping[str, str], remarks: Mapping[str, str]) -> str:
+    told = {name: f"  # {one_line(text)}" for name, text in remarks.items() if text}
+    quoted = {name: (json.dumps(name), json.dumps(value, ensure_ascii=False)) for name, value in values.items()}
+    return "".join(f"    {key}: {value},{told.get(name, '')}\n" for name, (key, value) in quoted.items())

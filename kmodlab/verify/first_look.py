@@ -45,7 +45,7 @@ class Seen:
 
 
 def look_at(module: ModuleUnderTest) -> Seen:
-    """Load and unload it twice. AssertionError, with insmod's or rmmod's word, where that fails; GuestLostError where all is lost."""
+    """Load and unload it twice. AssertionError, with all that was said, where that fails; GuestLostError where all is lost."""
     (files, loads, unloads), (again, loads_again, unloads_again) = _pass(module), _pass(module)
     complaints = classify([*loads, *unloads], release=module.guest.release)
     parameters, meanings = _parameters(module)
