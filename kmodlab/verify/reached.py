@@ -46,8 +46,11 @@ MADE_HERE = ("simulated", "gpio-sim")
 WHO = "id -u; uname -m; uname -r; command -v python3"
 BRING = """\
 file=$(modinfo -n {name}) || exit 0
+unpack() {{
+    python3 -c "import shutil, sys, $1; shutil.copyfileobj($1.open(sys.stdin.buffer), sys.stdout.buffer)"
+}}
 case $file in
-/*) mkdir -p {folder} && case $file in *.xz) xz -dc ;; *.gz) gzip -dc ;; *.zst) zstd -dc ;; *) cat ;; esac \\
+/*) mkdir -p {folder} && case $file in *.xz) unpack lzma ;; *.gz) unpack gzip ;; *.zst) zstd -dc ;; *) cat ;; esac \\
     <"$file" >{folder}/{name}.ko || exit ;;
 esac
 echo "$file"

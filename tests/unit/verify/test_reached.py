@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import re
 import subprocess
@@ -93,6 +95,19 @@ def test_they_get_what_they_get_in_a_run(machine: StandIn, run: Pytest) -> None:
 
 GONE = "rm lib/modules/*/updates/one.ko"
 NEAR = "d=lib/modules/x/kernel; mkdir -p $d; touch $d/one.ko; echo $PWD/$d/one.ko >one.elsewhere"
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("xz", lzma.compress), ("gz", gzip.compress)])
+def test_a_packed_module_is_unpacked(machine: StandIn, run: Pytest, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+    packed = machine.folder / f"lib/one.ko.{suffix}"
+    packed.parent.mkdir()
+    packed.write_bytes(pack(b"all of it"))
+    (machine.folder / "one.elsewhere").write_text(f"{packed}\n")
+    status, said = run("def test_file(module, guest):\n    assert guest.sh(f'cat {module.ko}').stdout == 'all of it'")
+    assert status == 0 and "1 passed" in said, said
+    packed.write_bytes(b"no such thing")
+    status, said = run(USE)
+    assert status == 1 and "1 error" in said, said
 
 
 @pytest.mark.parametrize(
