@@ -81,7 +81,7 @@ lock:  ## make requirements.lock of requirements.txt and what a checkout needs b
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock --group dev requirements.txt
 
 generated: setup  ## what is made of the code and kept: the JSON Schemas and the manual page
-	@for name in boards catalog kernels results; do $(run)kmodlab schema $$name >kmodlab/schemas/$$name.json; done
+	@for name in assignment boards catalog kernels mutants results; do $(run)kmodlab schema $$name >kmodlab/schemas/$$name.json; done
 	@$(run)kmodlab manual >docs/kmodlab.1
 
 bench: setup  ## what the lab costs, as ratios to what kernel and compiler cost themselves

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +24,7 @@ from kmodlab.ground.cache import digest
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import read_regular, scratch
 from kmodlab.ground.sandbox import Answer, Limits
+from kmodlab.plan.assignment import FILE as ASSIGNMENT
 from kmodlab.results.contract import Name
 
 READING = Limits(seconds=30, output=sandbox.MIB)
@@ -193,10 +195,17 @@ def _part(tree: Tree, top: Path, make: tuple[str, ...]) -> Part:
     """A folder as a part. It sees the whole tree where anything in it leads out of it, and else only itself."""
     unfit = UNFIT.search(str(top.relative_to(tree.folder)))
     root = tree.folder if top == tree.folder or (_leads_out(top) and not unfit) else top
-    places = [top, *(Path(place) for place, _, _ in os.walk(top) if Path(place) != top)][:MOST_RULES]
+    places = list(islice(_places(top), MOST_RULES))
     named = (place for place in places if any("obj-" in _text(place / name) for name in ("Kbuild", "Makefile")))
     rules = tuple(sorted(str(place.relative_to(top)) for place in named))
     return Part(root=root, top=str(top.relative_to(root)), rules=rules, make=make, dkms=(top / DKMS).is_file())
+
+
+def _places(top: Path) -> Iterator[Path]:
+    """A folder and those below it, but for assignments: each of them is a project of its own."""
+    for place, folders, _ in os.walk(top):
+        yield Path(place)
+        folders[:] = [name for name in folders if not (Path(place) / name / ASSIGNMENT).is_file()]
 
 
 def _leads_out(top: Path) -> bool:

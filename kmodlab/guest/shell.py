@@ -18,6 +18,7 @@ from typing import IO, Literal, Protocol, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
+from kmodlab.ground import process
 from kmodlab.judge.kernel_log import KERNEL, KernelLog, LogEnded, LogMissError, Record
 
 LAB = "/run/kmodlab"
@@ -32,6 +33,8 @@ FLOOD = 2000
 FLOODED = "the kernel log is flooded"
 SYNC_LIMIT = 15.0
 """Seconds until a mark written to /dev/kmsg must come back; more means that the target no longer works."""
+LAST_WORD = 20.0
+"""Seconds in which a target that nothing else was asked must have answered."""
 LOOK_LIMIT = 20.0
 """Seconds that a look at a target may take."""
 AGENTS = Path(__file__).parent / "agents"
@@ -432,6 +435,16 @@ class Guest:
     def look_again(self) -> Look:
         """The newest look at everything, where nothing was run since; else another one."""
         return self._shell.newest or self.look()[1]
+
+    def taint(self) -> int:
+        """/proc/sys/kernel/tainted, without the agent: where nothing else is asked, it need not start. GuestLostError."""
+        try:
+            answer = process.run(self.command("exec cat /proc/sys/kernel/tainted"), seconds=LAST_WORD * self.patience)
+        except subprocess.TimeoutExpired as problem:
+            raise GuestLostError(f"no answer within {problem.timeout:g} s to: what taints the kernel?") from problem
+        if answer.status:
+            raise GuestLostError("the connection was lost during: what taints the kernel?")
+        return number(answer.text)
 
     def spawn(self, script: str) -> Session:
         """Start a shell script and go on; it is hung up when the session is killed."""

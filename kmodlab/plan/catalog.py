@@ -278,7 +278,7 @@ def load_catalog(folder: Path, origin: Path | None = None) -> Catalog:
         text = read_regular(folder / FILE, LARGEST).decode()
     except (LabError, UnicodeDecodeError) as problem:
         raise LabError(f"{path}: cannot be read: {one_line(str(problem))}") from problem
-    catalog = _validated(path, _parsed(path, text))
+    catalog = _validated(path, parsed(path, text))
     modules = {name: _with_source(module, folder) for name, module in catalog.modules.items()}
     _check_files(path, folder, modules)
     _check_needs(path, modules)
@@ -330,7 +330,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parsed(path: Path, text: str) -> object:
+def parsed(path: Path, text: str) -> object:
+    """A file's YAML, of which `path` is the name in errors. LabError where it is none, has a key twice, or aliases."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except RecursionError as problem:

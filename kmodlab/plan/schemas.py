@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from kmodlab.plan.assignment import Assignment, Mutants
 from kmodlab.plan.boards import Board
 from kmodlab.plan.catalog import Catalog
 from kmodlab.plan.kernels import Kernel
@@ -54,7 +55,24 @@ def results() -> Schema:
     return _of(Results, "serialization")
 
 
-SCHEMAS: dict[str, Callable[[], Schema]] = {"catalog": catalog, "kernels": kernels, "boards": boards, "results": results}
+def assignment() -> Schema:
+    """An assignment's assignment.yml."""
+    return _of(Assignment, "validation")
+
+
+def mutants() -> Schema:
+    """An assignment's mutants.yml."""
+    return _of(Mutants, "validation")
+
+
+SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "catalog": catalog,
+    "kernels": kernels,
+    "boards": boards,
+    "results": results,
+    "assignment": assignment,
+    "mutants": mutants,
+}
 """By name: each says in its first line what it is of."""
 
 

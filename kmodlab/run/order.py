@@ -61,6 +61,8 @@ class Order(BaseModel):
     """The inventory of the boards."""
     first: dict[str, list[str]] = {}
     """By kernel, the modules that are to be proved before the others: if time ends, it ends on what nobody doubts."""
+    throwaway_key: bool = False
+    """Sign with a key of this run's own, which no machine trusts."""
 
     @cached_property
     def sources(self) -> dict[str, SourceModule]:

@@ -162,6 +162,7 @@ def plan(request: Request, reports: Path) -> Lab:
         asked=absolute(request.modules),
         boards_from=request.boards.absolute(),
         first=_first(cells, settled) if request.settled else {},
+        throwaway_key=request.throwaway_key,
     )
     write_aside(run.folder / FILE, order.model_dump_json(indent=1))
     if division:

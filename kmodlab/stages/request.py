@@ -36,3 +36,6 @@ class Request:
     """Prove this part of the cells only."""
     measured: Results | None = None
     """The run by whose seconds the cells are shared out; without one, they are counted."""
+    throwaway_key: bool = False
+    """Sign with a key of this run's own, which no machine trusts and which ends with the run's folder: for code that is to load
+    nowhere else."""

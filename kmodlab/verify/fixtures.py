@@ -41,6 +41,10 @@ class Way(Protocol):
     def watched(self, module: ModuleUnderTest) -> AbstractContextManager[None]:
         """Look at the target before and after a test; a failure where the kernel complains, or the module stays."""
 
+    @property
+    def discards(self) -> bool:
+        """Whether all of the target goes when a test has ended, and the module with it."""
+
     def close(self) -> None:
         """End all connections."""
 
@@ -132,11 +136,14 @@ def module(request: pytest.FixtureRequest, guest: Guest) -> ModuleUnderTest:
 
 
 @pytest.fixture
-def loaded(module: ModuleUnderTest) -> Iterator[ModuleUnderTest]:
-    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed."""
+def loaded(module: ModuleUnderTest, request: pytest.FixtureRequest) -> Iterator[ModuleUnderTest]:
+    """The module under test, loaded as the catalog says; unloaded after the test, which must succeed, unless all of its target
+    goes then.
+    """
     module.load(module.entry.parameters)
     yield module
-    module.unload_if_loaded()
+    if not way(request.config).discards:
+        module.unload_if_loaded()
 
 
 @pytest.fixture

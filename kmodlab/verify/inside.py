@@ -153,6 +153,10 @@ class Inside:
     def watched(self, module: ModuleUnderTest) -> Iterator[None]:
         yield
 
+    @property
+    def discards(self) -> bool:
+        return bool(self._outside.order["discards"])
+
     def close(self) -> None:
         """The channels end with their worker."""
 
@@ -199,10 +203,13 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     items = {item.nodeid: item for item in session.items}
     while True:
         order, _ = outside.hear()
+        if "connect" in order and outside.guest:
+            # It was brought back: its log begins anew, with numbers that the old one had already.
+            outside.guest.close()
+            outside.guest = None
         _meet(outside, order["guest"])
         if "connect" in order:
             assert outside.guest
-            outside.guest.close()
             outside.guest.log.mark()
             outside.guest.sh(":")
             outside.tell("passed")
@@ -213,7 +220,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
 
 
 def _meet(outside: Outside, told: dict[str, Any]) -> None:
-    """The target: another one where the machine was brought back."""
+    """The target, where it is not known yet."""
     if outside.guest is None:
         outside.guest = FarGuest(told["name"], Path("/dev/null"), told["arch"], patience=told["patience"])
         outside.guest.outside = outside

@@ -51,6 +51,8 @@ class LifeCycle:
     """Whether to load it once more, because no other test of its cell does."""
     thorough: bool = True
     """Whether to search all of the kernel's variables for what still points to it when it has gone: 0.05 s on an emulated one."""
+    at: Stage = Stage.LOAD
+    """How far it has come: unloading begins when all that loading promises was looked at."""
 
     def run(self) -> None:
         """Load, look, unload, look again. StageError where the module breaks a promise."""
@@ -204,6 +206,7 @@ exit 0"""
 
     def _unload(self, before: Look) -> str:
         """Unload it; what it left behind, in words."""
+        self.at = Stage.UNLOAD
         module, log = self.module, self.module.guest.log
         mark = log.mark() if module.entry.at_unload else 0
         script = f"""{WAIT_FOR_USERS.format(name=module.kname)}

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -81,11 +82,18 @@ class OwnTest:
 class Project:
     """The own tests of one folder, and the pytest that runs them."""
 
-    def __init__(self, tests: Path, called: Callable[[str], str], modules: list[str]) -> None:
-        """`called` says which cell a module of the project has, `modules` are all cells that its tests may belong to."""
+    def __init__(
+        self, tests: Path, called: Callable[[str], str], modules: list[str], *, limit: float | None = None, discards: bool = False
+    ) -> None:
+        """`called` says which cell a module of the project has, `modules` are all cells that its tests may belong to; `limit` is
+        in seconds for each test, where nobody else looks at the clock. It `discards` a target after each test: nothing is
+        unloaded there.
+        """
         self._tests = tests
         self._called = called
         self._modules = modules
+        self._limit = limit
+        self._discards = discards
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._answer: Answer | LabError | None = None
@@ -124,8 +132,13 @@ class Project:
             bounces = ExitStack()
             chips.callback(bounces.close)
             try:
-                self._say(run=test.name, **_order(module))
-                while (said := self._hear(None)).kind not in ("passed", "failed", "skipped"):
+                self._say(run=test.name, discards=self._discards, **_order(module))
+                until = None if self._limit is None else time.monotonic() + self._limit
+                while (said := self._hear(until and max(0.1, until - time.monotonic()))).kind not in (
+                    "passed",
+                    "failed",
+                    "skipped",
+                ):
                     if said.kind == "gpio" and said.name == "open":
                         if open_chip is None:
                             self._say(
@@ -216,7 +229,7 @@ class Project:
         try:
             message = self._socket.recv(LARGEST)
         except TimeoutError as problem:
-            raise _EndedError(f"pytest said nothing for {limit:g} s") from problem
+            raise _EndedError(f"pytest said nothing for {limit:.0f} s") from problem
         except OSError as problem:
             raise self._ended() from problem
         if not message:

@@ -175,6 +175,10 @@ class Reached:
         if problems:
             _fail(f"{module.name} on {guest.name}: {'; '.join(problems)}")
 
+    @property
+    def discards(self) -> bool:
+        return False
+
     def close(self) -> None:
         for guest in self._guests.values():
             if isinstance(guest, Guest):

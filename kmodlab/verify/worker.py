@@ -213,7 +213,7 @@ class Worker:
                 reason,
                 seconds=seconds if last else 0.0,
                 checks=cell.checks.get(stage, ()),
-                findings=self._told(cell) if last else (),
+                findings=self.told(cell) if last else (),
                 log_text="\n".join(cell.log) if last else "",
             )
         if self.watch:  # else the target was brought back at its last test, and has not held it since
@@ -222,7 +222,7 @@ class Worker:
         text = cell.failed[2] if cell.failed else ""
         self.column.tell("verify", "fail" if failed else "done", name, text)
 
-    def _told(self, cell: Cell) -> list[contract.Finding]:
+    def told(self, cell: Cell) -> list[contract.Finding]:
         """A cell's findings for the results, their functions with the lines of C where the modules' files tell."""
         return [
             contract.Finding(
@@ -488,10 +488,16 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def aftermath(worker: Worker, cell: Cell, watch: Watch) -> tuple[Stage, str] | None:
-    """What a test left behind: the first fault, after which the target has been brought back if it needed that."""
+def aftermath(worker: Worker, cell: Cell, watch: Watch, *, unload: bool = True) -> tuple[Stage, str] | None:
+    """What a test left behind: the first fault, after which the target has been brought back if it needed that.
+
+    Without `unload` the module stays as the test left it: for a target that nobody else is to have.
+    """
     try:
-        stuck, worker.tainted = cell.module.clean_up()
+        if unload:
+            stuck, worker.tainted = cell.module.clean_up()
+        else:
+            stuck, worker.tainted = "", worker.guest.taint()
         # A test may bring the target back itself: then the log is another, and begins where it came back.
         mark = watch.mark if worker.watch or worker.cursor is None else worker.cursor
         findings = worker.read(cell, mark)
