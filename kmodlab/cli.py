@@ -9,6 +9,7 @@ from kmodlab.commands.bench import show_bench
 from kmodlab.commands.cache import cache
 from kmodlab.commands.completion import show_completion
 from kmodlab.commands.forget import forget_caches
+from kmodlab.commands.grade import grade_submissions
 from kmodlab.commands.group import Commands
 from kmodlab.commands.init import write_first_files
 from kmodlab.commands.kernels import show_kernels
@@ -40,6 +41,7 @@ for _command in (
     open_shell,
     write_first_files,
     run_nightly,
+    grade_submissions,
     show_summary,
     show_kernels,
     show_report,

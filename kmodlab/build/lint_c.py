@@ -19,9 +19,10 @@ from kmodlab.ground import sandbox
 from kmodlab.ground.cache import REPOSITORY, cache_dir, digest, filled
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
+from kmodlab.ground.sandbox import Answer
 from kmodlab.plan import kernels
 
-FOLDERS = ("examples", "roles/gpio_simulator/files", "tests/integration/leaks")
+FOLDERS = ("examples", "examples/assignments/letterbox", "roles/gpio_simulator/files", "tests/integration/leaks")
 """What is held to it. The faults that the lab must find are left out."""
 ALWAYS = "6.12-x86_64"
 """The kernel whose build root is made for this where it is missing: the tests that follow need it, too."""
@@ -65,16 +66,19 @@ def lint(resolved: Resolved, folders: Sequence[str] = FOLDERS) -> list[str]:
     return [line for folder in folders for line in _lint(resolved, root, tool, REPOSITORY / folder)]
 
 
+def lint_folder(resolved: Resolved, root: Path, folder: Path) -> list[str]:
+    """What W=1 and sparse say of the sources in a folder of anybody's, one line each; sources that do not build say it
+    themselves.
+    """
+    answer = _checked(resolved, root, _sparse(resolved), folder)
+    return _told(answer.log, folder)
+
+
 def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]:
     clean = cache_dir() / "lint" / digest(root.parent.name, " ".join(SETTINGS), tool, folder)
     if clean.exists():
         return []
-    with working_copy(copied(folder).folder) as work:
-        command = [
-            *("make", "-C", f"/lib/modules/{resolved.release}/build", f"M={sandbox.WORK}", "-k", f"-j{os.cpu_count() or 1}"),
-            *("--output-sync=target", *SETTINGS, f"CROSS_COMPILE={resolved.kernel.cross}", "modules"),
-        ]
-        answer = sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limits=kbuild.BUILDING)
+    answer = _checked(resolved, root, tool, folder)
     found = complaints(answer.log, folder)
     if "  CHECK   " not in answer.log:
         raise LabError(f"kernel {resolved.kernel.id}: kbuild did not run sparse", hint="report this as a bug of kmodlab")
@@ -86,15 +90,30 @@ def _lint(resolved: Resolved, root: Path, tool: Path, folder: Path) -> list[str]
     return [f"{resolved.kernel.id}: {line}" for line in found]
 
 
+def _checked(resolved: Resolved, root: Path, tool: Path, folder: Path) -> Answer:
+    """A build of a folder's sources in which both are heard."""
+    with working_copy(copied(folder).folder) as work:
+        command = [
+            *("make", "-C", f"/lib/modules/{resolved.release}/build", f"M={sandbox.WORK}", "-k", f"-j{os.cpu_count() or 1}"),
+            *("--output-sync=target", *SETTINGS, f"CROSS_COMPILE={resolved.kernel.cross}", "modules"),
+        ]
+        return sandbox.run(root, command, work=work, read_only={tool: SPARSE}, limits=kbuild.BUILDING)
+
+
 def complaints(log: str, folder: Path) -> list[str]:
     """Warnings and errors about files of the folder, and modpost's, each once.
 
     Warnings about the kernel's own headers are the kernel's; but an error there means that the rest was not read.
     """
-    told = [(match[1], (folder / match["file"]).is_file()) for match in TOLD.finditer(log)]
-    ours = [f"{folder.relative_to(REPOSITORY)}/{line}" for line, is_ours in told if is_ours]
-    unread = [f"the kernel's headers cannot be read: {line}" for line, is_ours in told if not is_ours and " error: " in line]
+    ours = [f"{folder.relative_to(REPOSITORY)}/{line}" for line in _told(log, folder)]
+    lines = (match for match in TOLD.finditer(log) if not (folder / match["file"]).is_file())
+    unread = [f"the kernel's headers cannot be read: {match[1]}" for match in lines if " error: " in match[1]]
     return list(dict.fromkeys([*ours, *unread[:1], *MODPOST.findall(log)]))
+
+
+def _told(log: str, folder: Path) -> list[str]:
+    """What is said about files of the folder, each once."""
+    return list(dict.fromkeys(match[1] for match in TOLD.finditer(log) if (folder / match["file"]).is_file()))
 
 
 def _sparse(resolved: Resolved) -> Path:

@@ -45,6 +45,11 @@ Complain = Callable[[Column, Path], Mapping[str, list[str]]]
 """What is to be said of the sources in a folder, beside what the compiler says, by kind."""
 
 
+def silence(column: Column, sources: Path) -> Mapping[str, list[str]]:
+    """Nothing is to be said."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Tests:
     """An assignment's tests: a folder with the visible and the hidden ones, so that one pytest runs both."""
@@ -108,7 +113,7 @@ def sit(
     files: Mapping[str, bytes],
     kernel: str,
     tests: Tests,
-    complain: Complain = lambda column, sources: {},
+    complain: Complain = silence,
     enough: Callable[[Item], bool] = lambda item: False,
 ) -> Sitting:
     """Find out what a submission does on a kernel, up to the first thing that is `enough`.
@@ -145,15 +150,19 @@ class _Sitting:
         built = self._column.run.verdicts(column.kernel)[self._assignment.module].get(Stage.BUILD) is Verdict.PASS
         items.append(Item(name="build", passed=int(built), reason="" if built else decided.reason))
         warnings = [check.reason for check in decided.checks if check.name == WARNING]
-        complaints = {"warnings": warnings, **(complain() if built else {})}
+        more = complain() if built else {}
+        news = {
+            kind: [each for each in said if not any(known.endswith(each) for known in warnings)] for kind, said in more.items()
+        }
+        complaints = {"warnings": warnings, **news}
         if built and not enough(items[-1]):
             for item in self._on_machines():
                 items.append(item)
                 if enough(item):
                     break
-        known = {item.name for item in items}
+        seen = {item.name for item in items}
         why = "" if built else "it does not build"
-        items += [self._lost(name, why) for name in self._assignment.worth if name not in known]
+        items += [self._lost(name, why) for name in self._assignment.worth if name not in seen]
         return Sitting(kernel=column.kernel, release=column.release, items=items, complaints=complaints)
 
     def _lost(self, name: str, why: str) -> Item:

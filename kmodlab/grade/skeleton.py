@@ -20,7 +20,7 @@ from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import write_aside
 from kmodlab.plan.assignment import FILE, HIDDEN, MUTANTS, Assignment
 
-BEGIN = re.compile(r"^\s*/\*\s*TODO (\d+):")
+BEGIN = re.compile(r"^\s*/?\*\s*TODO (\d+):")
 INSTEAD = re.compile(r"^(\s*)/\*\s*SKELETON:\s*(.*?)\s*\*/$")
 END = re.compile(r"^\s*/\*\s*TODO (\d+) ends\s*\*/$")
 KEPT_BACK = (FILE, HIDDEN, MUTANTS)

@@ -22,9 +22,9 @@ def junit(results: Results, folder: Path) -> bytes:
         suite.timestamp = results.started.removesuffix("Z")
         for name in ("release", "arch", "distribution", "accel", "host", "compiler", "asked"):
             if value := getattr(kernel, name):
-                suite.add_property(name, _xml_text(value))
+                suite.add_property(name, xml_text(value))
         for name, value in _run_properties(results):
-            suite.add_property(name, _xml_text(value))
+            suite.add_property(name, xml_text(value))
         suite.add_testcases([_case(cell, folder) for cell in results.cells if cell.kernel == kernel.id])
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
@@ -34,18 +34,18 @@ def junit(results: Results, folder: Path) -> bytes:
 
 def _case(cell: Cell, folder: Path) -> TestCase:
     case = TestCase(cell.module, cell.kernel, cell.seconds)
-    message = _xml_text(f"{cell.stage}: {cell.reason}")
+    message = xml_text(f"{cell.stage}: {cell.reason}")
     if cell.verdict is Verdict.FAIL:
         case.result = Failure(message, "fail")
     elif cell.verdict is Verdict.ERROR:
         case.result = Error(message, "error")
     elif cell.verdict is Verdict.SKIP:
-        case.result = Skipped(_xml_text(cell.reason))
+        case.result = Skipped(xml_text(cell.reason))
     lines = [f"{check.verdict}: {check.name} {check.reason}".rstrip() for check in cell.checks]
     lines += [said for finding in cell.findings for said in _finding(finding)]
     if len(cell.attempts) > 1:
         lines += [f"attempt {n}: {each.verdict}: {each.reason}".removesuffix(": ") for n, each in enumerate(cell.attempts, 1)]
-    case.system_out = _xml_text("\n".join([*lines, "", log_end(folder, cell, JUNIT_LOG_CHARACTERS)]).strip())
+    case.system_out = xml_text("\n".join([*lines, "", log_end(folder, cell, JUNIT_LOG_CHARACTERS)]).strip())
     return case
 
 
@@ -76,6 +76,6 @@ def log_end(folder: Path, cell: Cell, characters: int) -> str:
     return text if whole else "…\n" + text[-characters:].partition("\n")[2]
 
 
-def _xml_text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Kernel logs hold escape sequences and NULs, which no XML document may."""
     return re.sub(r"[^\t\n\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]", "\N{REPLACEMENT CHARACTER}", text)

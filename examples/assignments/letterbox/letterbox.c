@@ -24,36 +24,38 @@
 
 #define LETTER_MAX 256 /* bytes of the longest letter */
 
+/* TODO 1: What the box has to keep: the letter, and whether somebody has the box open. */
 static atomic_t in_use = ATOMIC_INIT(0); /* 1 while somebody has the box open */
 
 static DEFINE_MUTEX(letter_lock); /* for all that follows */
 static char *letter;		  /* NULL: no letter yet */
 static size_t letter_size;
+/* TODO 1 ends */
 
 static int letterbox_open(struct inode *inode, struct file *file)
 {
 	/*
-	 * TODO 1: One opener at a time. Whoever finds the box in use gets -EBUSY; of two who come at
+	 * TODO 2: One opener at a time. Whoever finds the box in use gets -EBUSY; of two who come at
 	 * the same moment only one may find it free.
 	 */
 	if (atomic_cmpxchg(&in_use, 0, 1) != 0)
 		return -EBUSY;
-	/* TODO 1 ends */
+	/* TODO 2 ends */
 	return 0;
 }
 
 static int letterbox_release(struct inode *inode, struct file *file)
 {
-	/* TODO 2: The next opener may come. */
+	/* TODO 3: The next opener may come. */
 	atomic_set_release(&in_use, 0);
-	/* TODO 2 ends */
+	/* TODO 3 ends */
 	return 0;
 }
 
 static ssize_t letterbox_read(struct file *file, char __user *buffer, size_t length, loff_t *offset)
 {
 	/*
-	 * TODO 3: Give the reader what is left of the letter from *offset on, at most length bytes, and
+	 * TODO 4: Give the reader what is left of the letter from *offset on, at most length bytes, and
 	 * move *offset. At its end, and where there is no letter, there is nothing: return 0. A buffer
 	 * that is not the reader's is -EFAULT.
 	 */
@@ -64,14 +66,14 @@ static ssize_t letterbox_read(struct file *file, char __user *buffer, size_t len
 	given = simple_read_from_buffer(buffer, length, offset, letter, letter_size);
 	mutex_unlock(&letter_lock);
 	return given;
-	/* TODO 3 ends */
+	/* TODO 4 ends */
 }
 
 static ssize_t letterbox_write(struct file *file, const char __user *buffer, size_t length,
 			       loff_t *offset)
 {
 	/*
-	 * TODO 4: What is written is the new letter, all of it: the old one goes. One longer than
+	 * TODO 5: What is written is the new letter, all of it: the old one goes. One longer than
 	 * LETTER_MAX is -EMSGSIZE, a buffer that cannot be read is -EFAULT; then the old letter stays.
 	 */
 	/* SKELETON: return length; */
@@ -88,7 +90,7 @@ static ssize_t letterbox_write(struct file *file, const char __user *buffer, siz
 	mutex_unlock(&letter_lock);
 	kfree(text);
 	return length;
-	/* TODO 4 ends */
+	/* TODO 5 ends */
 }
 
 /* The kernel counts openers in the owner, so that the module cannot go while the box is open. */
@@ -120,9 +122,9 @@ static int __init letterbox_init(void)
 static void __exit letterbox_exit(void)
 {
 	misc_deregister(&letterbox);
-	/* TODO 5: Nothing may be left of the last letter. */
+	/* TODO 6: Nothing may be left of the last letter. */
 	kfree(letter);
-	/* TODO 5 ends */
+	/* TODO 6 ends */
 	pr_info("/dev/letterbox is closed\n");
 }
 
