@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kmodlab import __version__
+from kmodlab.commands.assignment import assignment
 from kmodlab.commands.bench import show_bench
 from kmodlab.commands.cache import cache
 from kmodlab.commands.completion import show_completion
@@ -42,6 +43,7 @@ for _command in (
     write_first_files,
     run_nightly,
     grade_submissions,
+    assignment,
     show_summary,
     show_kernels,
     show_report,

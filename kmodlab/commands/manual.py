@@ -39,11 +39,18 @@ def manual(root: click.Context) -> Iterator[str]:
     yield from (".SH SYNOPSIS", ".B kmodlab", _text("COMMAND [OPTIONS]"))
     yield from (".SH DESCRIPTION", _text(group.help or ""))
     yield ".SH COMMANDS"
-    for name in group.list_commands(root):
-        yield from _command(click.Context(group.commands[name], info_name=name, parent=root))
+    yield from _commands(root, "")
     yield from (".SH EXIT STATUS", *_entries(dict(re.findall(r"^ +(\d+)  (.*)$", STATUSES, re.MULTILINE))))
     yield from (".SH ENVIRONMENT", *_entries(ENVIRONMENT))
     yield from (".SH FILES", *_entries(FILES))
+
+
+def _commands(context: click.Context, prefix: str) -> Iterator[str]:
+    group = context.command
+    assert isinstance(group, click.Group)  # noqa: S101 for mypy
+    for name in group.list_commands(context):
+        inner = click.Context(group.commands[name], info_name=f"{prefix}{name}", parent=context)
+        yield from _commands(inner, f"{name} ") if isinstance(inner.command, click.Group) else _command(inner)
 
 
 def _command(context: click.Context) -> Iterator[str]:

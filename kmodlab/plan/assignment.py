@@ -114,8 +114,8 @@ class Assignment(_Entry):
 
     @property
     def worth(self) -> dict[str, int]:
-        """The points of each thing that is looked at, in order."""
-        return {**self.points.model_dump(), **self.tests}
+        """The points of each thing that has any, and of each test, in order."""
+        return {**{name: points for name, points in self.points.model_dump().items() if points}, **self.tests}
 
     @property
     def most(self) -> int:
@@ -191,7 +191,6 @@ def _read(path: Path, model: type[_Model]) -> _Model:
     except ValidationError as problem:
         first = problem.errors()[0]
         where = "".join(f"{part}." for part in first["loc"] if part != "[key]").rstrip(".") or "the file"
-        said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        unknown = first["type"] == "extra_forbidden"
-        said = "unknown key" if unknown else f"{said[:1].lower()}{said[1:]}"
+        said = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        said = said.removeprefix("Input ")
         raise LabError(f"{path}: {where}: {one_line(said)}", hint=f"`kmodlab schema {path.stem}` describes the keys") from problem
