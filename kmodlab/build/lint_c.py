@@ -22,7 +22,13 @@ from kmodlab.ground.files import write_aside
 from kmodlab.ground.sandbox import Answer
 from kmodlab.plan import kernels
 
-FOLDERS = ("examples", "examples/assignments/letterbox", "roles/gpio_simulator/files", "tests/integration/leaks")
+ASSIGNMENTS = ("bank", "letterbox", "tally")
+FOLDERS = (
+    "examples",
+    *(f"examples/assignments/{name}" for name in ASSIGNMENTS),
+    "roles/gpio_simulator/files",
+    "tests/integration/leaks",
+)
 """What is held to it. The faults that the lab must find are left out."""
 ALWAYS = "6.12-x86_64"
 """The kernel whose build root is made for this where it is missing: the tests that follow need it, too."""

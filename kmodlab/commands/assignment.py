@@ -29,7 +29,7 @@ AUTOMATIC = 20
 """Mutants."""
 
 
-@click.group("assignment")
+@click.group("assignment", epilog=STATUSES)
 def assignment() -> None:
     """Check an assignment, or make what students get of it. `kmodlab grade` grades what they hand in."""
 

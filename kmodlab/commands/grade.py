@@ -19,7 +19,8 @@ from kmodlab.stages.matrix import only_run
 
 STATUSES = """\b
 Exit status:
-    0  every submission has its points, however few
+    0  every submission has its points
+    1  never: few points are no failure
     2  some could not be graded, which is the lab's fault; or the lab was misused
   130  interrupted: the same words go on where it was"""
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
