@@ -99,7 +99,7 @@ EVIL: dict[str, Handed] = {
         90,
         {
             FILE: put(
-                INIT, "	timer_setup(&bomb, explode, 0);\n	mod_timer(&bomb, jiffies + 10 * HZ);\n", "timer",
+                INIT, "	timer_setup(&bomb, explode, 0);\n	mod_timer(&bomb, jiffies + 2 * HZ);\n", "timer",
                 text=changed(("static int letterbox_open", f"{LATER}static int letterbox_open")),
             )
         },

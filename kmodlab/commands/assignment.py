@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from kmodlab.commands.grade import FOLDER
+from kmodlab.commands.grade import FOLDER, OTHER_KERNELS
 from kmodlab.commands.group import Command
 from kmodlab.grade.checking import check
 from kmodlab.grade.skeleton import hand_out
@@ -42,7 +42,8 @@ def assignment() -> None:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one a processor", help="So many at one time."
 )
-def check_assignment(folder: Path, mutants: int, jobs: int) -> None:
+@OTHER_KERNELS
+def check_assignment(folder: Path, mutants: int, jobs: int, kernels: str) -> None:
     """Try ASSIGNMENT's solution, which must get all points; its skeleton, which must get the free ones; and wrong solutions.
 
     Wrong ones are those of mutants.yml, each of which the tests must catch, and automatic changes of the solution: which of
@@ -56,7 +57,7 @@ def check_assignment(folder: Path, mutants: int, jobs: int) -> None:
 
     with only_run(), terminated_is_interrupted():
         stop_all()
-        found = check(folder, jobs, mutants, say)
+        found = check(folder, jobs, mutants, say, kernels)
     if found.interrupted:
         sys.exit(130)
     for problem in found.problems:

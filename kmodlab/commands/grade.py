@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from kmodlab.commands.group import Command
+from kmodlab.commands.options import KernelWords
 from kmodlab.grade.grading import Grading, Paper
 from kmodlab.grade.outcome import write
 from kmodlab.ground.ending import terminated_is_interrupted
@@ -23,6 +24,9 @@ Exit status:
     1  never: few points are no failure
     2  some could not be graded, which is the lab's fault; or the lab was misused
   130  interrupted: the same words go on where it was"""
+OTHER_KERNELS = click.option(
+    "--kernels", type=KernelWords(), default="", help="Kernels by id, where not the assignment's own: 'um-6.12' is the quickest."
+)
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
@@ -33,7 +37,8 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="one a processor", help="So many at one time."
 )
-def grade_submissions(assignment: Path, submissions: Path, target: Path | None, jobs: int) -> None:
+@OTHER_KERNELS
+def grade_submissions(assignment: Path, submissions: Path, target: Path | None, jobs: int, kernels: str) -> None:
     """Grade SUBMISSIONS, a folder with a folder for each student, by the ASSIGNMENT's tests, visible and hidden.
 
     Each is built, signed and tested alone, on machines of its own. What is graded already, and has not changed, is not graded
@@ -42,7 +47,7 @@ def grade_submissions(assignment: Path, submissions: Path, target: Path | None, 
     console = Console(highlight=False)
     need_packages()
     with only_run(), terminated_is_interrupted():
-        grading = Grading.open(assignment, submissions, target)
+        grading = Grading.open(assignment, submissions, target, kernels)
         stop_all()
         interrupted = grading.run(jobs, lambda paper: say(paper, grading.assignment.most, console))
     papers = grading.papers()

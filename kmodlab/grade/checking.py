@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmodlab.grade.grading import Grading, Paper, releases
+from kmodlab.grade.grading import Grading, Paper, on_kernels, releases
 from kmodlab.grade.mutants import Mutant, mutants
 from kmodlab.grade.record import ERROR, Item
 from kmodlab.grade.skeleton import skeleton
@@ -47,13 +47,13 @@ class Checked:
         return f"your tests catch {sum(bool(fate.by) for fate in tried)} of {len(tried)} wrong solutions"
 
 
-def check(folder: Path, jobs: int, automatic: int, told: Callable[[str], None]) -> Checked:
+def check(folder: Path, jobs: int, automatic: int, told: Callable[[str], None], kernels: str = "") -> Checked:
     """Try them all, so many at one time; `told` hears of each. What was tried before, and is the same, is not tried again.
 
     LabError where something cannot be read, or the lab fails.
     """
     folder = folder.resolve()
-    assignment = load_assignment(folder)
+    assignment = on_kernels(load_assignment(folder), kernels)
     wrong = {f"mutant {number:02}": each for number, each in enumerate(mutants(assignment, folder, automatic), 1)}
     target = cache_dir() / STORE / digest(str(folder))
     right = {name: (folder / name).read_bytes() for name in assignment.files}

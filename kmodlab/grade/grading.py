@@ -70,10 +70,12 @@ class Grading:
     """By student, the submissions of which the first thing that is wrong is enough to know."""
 
     @classmethod
-    def open(cls, folder: Path, handed_in: Path, target: Path | None = None) -> Grading:
-        """Read both. LabError for what is wrong with the assignment, and where nothing was handed in."""
+    def open(cls, folder: Path, handed_in: Path, target: Path | None = None, kernels: str = "") -> Grading:
+        """Read both; `kernels` are others than the assignment's. LabError for what is wrong with the assignment, and where
+        nothing was handed in.
+        """
         folder = folder.resolve()
-        assignment = load_assignment(folder)
+        assignment = on_kernels(load_assignment(folder), kernels)
         target = (target or Path("grades") / folder.name).absolute()
         if target.is_relative_to(folder) or target.is_relative_to(handed_in.absolute()):
             raise LabError(f"{target} is in a folder that is graded", hint="name another one with --to")
@@ -82,7 +84,7 @@ class Grading:
     def key(self, submission: Submission) -> str:
         """A digest of all that its points depend on."""
         hasty = "hasty" if submission.student in self.hasty else ""
-        return digest(self.folder, submission.key, *self.releases, __version__, hasty)
+        return digest(self.folder, submission.key, *self.assignment.kernels, *self.releases, __version__, hasty)
 
     def path(self, submission: Submission) -> Path:
         """Where it is recorded."""
@@ -170,12 +172,17 @@ def releases(assignment: Assignment) -> tuple[str, ...]:
     inventory = load_inventory()
     chosen = select(list(assignment.kernels), inventory, [])
     if [kernel.id for kernel in chosen] != assignment.kernels:
-        raise LabError("assignment.yml: kernels: each by its whole id, once", hint="see `kmodlab kernels`")
+        raise LabError(f"kernels {' '.join(assignment.kernels)}: each by its whole id, once", hint="see `kmodlab kernels`")
     found = resolve(chosen)
     for each in found.values():
         if isinstance(each, LabError):
             raise each
     return tuple(each.release for each in found.values() if not isinstance(each, LabError))
+
+
+def on_kernels(assignment: Assignment, kernels: str) -> Assignment:
+    """An assignment on these kernels, "6.12-x86_64 um-6.12", where any are named."""
+    return assignment.model_copy(update={"kernels": kernels.split()}) if kernels.split() else assignment
 
 
 def file_name(student: str) -> str:

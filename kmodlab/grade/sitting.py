@@ -204,7 +204,8 @@ class _Sitting:
             life.run()
             Afterwards(worker.guest, closing(worker.files(cell.module))).watch()
         except StageError as problem:
-            cell.fail(problem.stage, problem.reason)
+            # Whether a machine is lost while the module goes or a moment later is a matter of time: it is the same fault.
+            cell.fail(Stage.UNLOAD if problem.stage is Stage.LOG else problem.stage, problem.reason)
         except (GuestLostError, AssertionError) as problem:
             cell.fail(life.at, str(problem).partition("\n")[0])
         if fault := aftermath(worker, cell, watch):

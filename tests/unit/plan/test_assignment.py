@@ -31,7 +31,7 @@ def test_those_that_are_brought_are_worth_a_hundred(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("title: x", "titel: x", "titel|title"),
+        ("title: x", "name: x", "name|title"),
         ("test_a: 2", "test_a: -2", "tests.test_a: should be greater than or equal to 0"),
         ("test_a: 2", "test_a: 1.5", "tests.test_a: should be a valid integer"),
         ("test_a: 2", "a: 2", "tests.a: "),
