@@ -45,6 +45,8 @@ MOST_TOLD = 5
 """Of the reasons why tests cannot be run, so many are told."""
 LIFE = 12 * 3600.0
 """Seconds that a project's pytest may live."""
+SILENT = "pytest said nothing for"
+"""What is told of a test that has passed its limit."""
 UNREAD = "the project's tests cannot be run: "
 UNRUN = ("PytestUnknownMarkWarning", "PytestCollectionWarning", "PytestReturnNotNoneWarning")
 """What pytest says of tests that it does not run, or that cannot fail, and then passes over."""
@@ -229,7 +231,7 @@ class Project:
         try:
             message = self._socket.recv(LARGEST)
         except TimeoutError as problem:
-            raise _EndedError(f"pytest said nothing for {limit:.0f} s") from problem
+            raise _EndedError(f"{SILENT} {limit:.0f} s") from problem
         except OSError as problem:
             raise self._ended() from problem
         if not message:

@@ -39,7 +39,7 @@ def test_money_is_moved(loaded: ModuleUnderTest, guest: Guest) -> None:
 
 @pytest.mark.parametrize("amount", [1001, 4000000000])
 def test_what_is_not_there_is_not_moved(loaded: ModuleUnderTest, guest: Guest, amount: int) -> None:
-    answer = guest.sh(f"echo 4 5 {amount} >/proc/bank", check=False)
+    answer = guest.sh(f"echo 4 5 {amount} | tee /proc/bank", check=False)
     assert answer.rc != 0 and "quota" in answer.stderr, f"{amount} of 1000 are moved"
     assert guest.sh("cat /proc/bank").stdout == "".join(f"{account} 1000\n" for account in range(8))
     guest.sh("echo 4 5 1000 >/proc/bank")
