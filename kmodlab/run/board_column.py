@@ -139,6 +139,7 @@ class BoardColumn(Column):
             answer = Path(scratch) / "built.json"
             variables: dict[str, object] = {
                 "module_build_source": str(folder),
+                "module_build_name": "modules",
                 "module_build_modules": names,
                 "module_build_needs": {entry.name: entry.needs for entry in entries},
                 "module_build_may_fail": names,

@@ -1,7 +1,8 @@
-"""A seat before the class: `seat.py FOLDER` starts it, with an archive, a student, and one with ideas of her own."""
+"""A seat before the class: `seat.py FOLDER KERNEL` starts it, with an archive, a student, and one with ideas of her own."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,6 @@ from kmodlab.ground.errors import LabError
 from kmodlab.machine.debian_host import machine
 from kmodlab.plan.kernels import default_fleet, load_inventory, select
 
-KERNEL = "6.12-x86_64"
 LACKING = ("sudo", "linux-headers-amd64={version}")
 """What the lab's machine has not: the first as everybody has it who is not root, the second for the role to install."""
 STUDENTS = """
@@ -28,18 +28,19 @@ chown --no-dereference mallory: /home/mallory/kmodlab-examples
 """
 
 
-def main(folder: Path) -> None:
-    vm = machine(KERNEL, folder)
+def main(folder: Path, kernel: str) -> None:
+    vm = machine(kernel, folder)
     vm.start()
+    shutil.copyfile(vm.ssh_config, folder.parent / f"ssh_config-{kernel}")
     command = ["ssh", "-F", str(vm.ssh_config), vm.kernel.id, "--", STUDENTS]
-    answer = subprocess.run(command, input=_archive(folder / "archive"), capture_output=True, timeout=120, check=False)
+    answer = subprocess.run(command, input=_archive(kernel, folder / "archive"), capture_output=True, timeout=120, check=False)
     if answer.returncode:
-        raise LabError(f"the seat: {answer.stderr.decode(errors='replace').strip()}")
+        raise LabError(f"the seat {kernel}: {answer.stderr.decode(errors='replace').strip()}")
 
 
-def _archive(folder: Path) -> bytes:
+def _archive(word: str, folder: Path) -> bytes:
     """An archive of the lacking packages, in a tar."""
-    (kernel,) = select([KERNEL], load_inventory(), default_fleet())
+    (kernel,) = select([word], load_inventory(), default_fleet())
     resolved = resolve([kernel])[kernel.id]
     if not isinstance(resolved, Resolved):
         raise resolved
@@ -55,6 +56,6 @@ def _archive(folder: Path) -> bytes:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), sys.argv[2])
     except LabError as problem:
         sys.exit(f"classroom: {problem}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from kmodlab.build import kbuild
 from kmodlab.build.modules import discover
 from kmodlab.build.trees import copied
 from kmodlab.debian import roots
-from kmodlab.debian.archive import Resolved, resolve
+from kmodlab.debian.archive import Resolved, download, resolve
 from kmodlab.ground.cache import REPOSITORY
 from kmodlab.ground.errors import LabError
 from kmodlab.machine.boot_keyboard import Person, shim_vm
@@ -23,9 +24,13 @@ from kmodlab.plan.kernels import default_fleet, load_inventory, select
 
 KERNEL = "6.12-x86_64"
 MODULES = ("hello-2", "startstop")
+LACKING = ("sudo", "openssl")
+"""Packages that the lab's machine has not, and a seat of a class has."""
 OFF_LIMIT = 30.0
 EFIVARS = "modprobe -q efivarfs; busybox mount -t efivarfs efivarfs /sys/firmware/efi/efivars"
 """What every distribution's init does, and the lab's does not."""
+SEAT = "dpkg --install /run/built/*.deb && useradd --create-home alice"
+"""A student, and what her machine had before anybody made a seat of it."""
 
 
 def start(folder: str) -> None:
@@ -33,12 +38,13 @@ def start(folder: str) -> None:
     vm.power_on()
     vm.await_ready()
     _ssh(vm, f"{EFIVARS} && tar -x -C /run", _unsigned())
+    _ssh(vm, SEAT)
 
 
 def confirm(folder: str, request: str, password: str) -> None:
-    """Reboot, play the person, and let the machine come up. As its root is in memory, the modules are kept meanwhile."""
+    """Reboot, play the person, and let the machine come up. As its root is in memory, modules and key are kept meanwhile."""
     vm = shim_vm(machine(KERNEL, Path(folder)))
-    kept = _ssh(vm, "tar -c -C /run built")
+    kept = _ssh(vm, "tar -c -C / run/built var/lib/kmodlab")
     vm.ssh("sync; busybox poweroff -f")
     vm.await_off(OFF_LIMIT)
     person = Person(vm, seen=vm.console.stat().st_size)
@@ -46,7 +52,8 @@ def confirm(folder: str, request: str, password: str) -> None:
     person.confirm(request, password)
     vm.power_on()
     vm.await_ready()
-    _ssh(vm, f"{EFIVARS} && tar -x -C /run", kept)
+    _ssh(vm, f"{EFIVARS} && tar -x -C /", kept)
+    _ssh(vm, SEAT)
 
 
 def _ssh(vm: Vm, script: str, stdin: bytes = b"") -> bytes:
@@ -58,7 +65,7 @@ def _ssh(vm: Vm, script: str, stdin: bytes = b"") -> bytes:
 
 
 def _unsigned() -> bytes:
-    """The modules as they were built, in a tar."""
+    """The modules as they were built, what a student builds, and the packages that the machine lacks, in a tar."""
     (kernel,) = select([KERNEL], load_inventory(), default_fleet())
     resolved = resolve([kernel])[kernel.id]
     if not isinstance(resolved, Resolved):
@@ -69,6 +76,11 @@ def _unsigned() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for result in kbuild.build(root, key, resolved.release, sources).values():
             tar.add(result.ko, arcname=f"built/{result.ko.name}")
+        for name in ("Makefile", "hello-1.c"):
+            tar.add(REPOSITORY / "examples" / name, arcname=f"built/{name}")
+        with tempfile.TemporaryDirectory() as folder:
+            for package in download(resolved, LACKING, Path(folder)):
+                tar.add(package, arcname=f"built/{package.name}")
     return buffer.getvalue()
 
 

@@ -80,11 +80,11 @@ def test_its_playbooks_and_roles_work_from_there(collections: Path) -> None:
     assert "changed=1" in answer.stdout and not (Path.home() / "kmodlab-never").exists()
 
 
-@pytest.mark.parametrize("module", ["hand_out", "install_modules", "sign_modules", "stage", "vm"])
+@pytest.mark.parametrize("module", ["hand_out", "install_modules", "seat_ready", "sign_modules", "stage", "vm"])
 def test_its_modules_are_documented(collections: Path, module: str) -> None:
     answer = ansible(collections, "ansible-doc", "-t", "module", f"kmodlab.lab.{module}")
     assert answer.returncode == 0, answer.stderr
-    assert ("Python package kmodlab" in answer.stdout) == (module not in ("hand_out", "install_modules"))
+    assert ("Python package kmodlab" in answer.stdout) == (module not in ("hand_out", "install_modules", "seat_ready"))
 
 
 @pytest.mark.parametrize(

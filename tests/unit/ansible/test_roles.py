@@ -75,7 +75,7 @@ def test_build_toolchain_reads_the_compiler_from_every_form_of_the_headers(line:
     ],
 )
 def test_module_deploy_packs_as_the_kernels_own_modules_are(index: str, packed: str) -> None:
-    tasks = yaml.safe_load((ROLES / "module_deploy/tasks/main.yml").read_text())
+    tasks = yaml.safe_load((ROLES / "module_deploy/tasks/install.yml").read_text())
     (script,) = (task["ansible.builtin.command"]["argv"][2] for task in tasks if "modules.dep" in str(task))
     answer = subprocess.run(["sed", "-n", script], input=index, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == packed

@@ -10,11 +10,20 @@ def as_alice(host: Host, script: str) -> str:
 
 
 def test_a_student_builds_loads_reads_the_log_and_unloads(host: Host) -> None:
-    as_alice(host, "make -s -C /lib/modules/$(uname -r)/build M=$PWD hello-1.ko")
-    as_alice(host, "sudo -n insmod hello-1.ko")
+    as_alice(host, "make -s load MODULE=hello-1")
     assert "hello_1" in host.check_output("lsmod")
-    as_alice(host, "sudo -n rmmod hello-1")
-    assert "Hello, world 1." in as_alice(host, "dmesg")
+    as_alice(host, "make -s unload MODULE=hello-1")
+    as_alice(host, "sudo -n insmod hello-1.ko && sudo -n rmmod hello-1")
+    assert as_alice(host, "dmesg").count("Hello, world 1.") == 2
+
+
+def test_nobody_loads_what_another_has_built(host: Host) -> None:
+    there = "/home/alice/kmodlab-examples/hello-1.ko"
+    host.check_output("chmod -R a+rX /home/alice")
+    for refused in (f"sudo -n kmodlab-load {there}", f"ln -sf {there} /tmp/mine.ko && sudo -n kmodlab-load /tmp/mine.ko"):
+        answer = host.run("su mallory -c %s", refused)
+        assert answer.rc == 2 and answer.stderr.startswith("kmodlab-load: ")
+    assert "hello_1" not in host.check_output("lsmod")
     as_alice(host, "make -s clean")
 
 

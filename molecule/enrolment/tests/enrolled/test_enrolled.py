@@ -19,6 +19,25 @@ def test_what_they_signed_is_found_loads_and_taints_nothing_but_o(host: Host, na
     assert int(host.file("/proc/sys/kernel/tainted").content_string) == OUT_OF_TREE
 
 
+def test_a_student_builds_and_loads_her_own(host: Host) -> None:
+    host.check_output("su alice -c 'cp /run/built/Makefile /run/built/hello-1.c ~ && cd && make load MODULE=hello-1'")
+    assert "hello_1" in host.check_output("lsmod")
+    host.check_output("su alice -c 'cd && make unload MODULE=hello-1'")
+    assert int(host.file("/proc/sys/kernel/tainted").content_string) == OUT_OF_TREE
+
+
+def test_nobody_takes_the_signed_module_away(host: Host) -> None:
+    refused = host.run("su alice -c 'cd && sudo -n insmod hello-1.ko'")
+    assert refused.rc != 0
+    assert "Key was rejected by service" in refused.stderr
+    assert host.check_output("find /run /tmp -name 'hello-1.ko*' ! -path '/run/built/*'") == ""
+
+
+def test_the_seat_is_ready(host: Host) -> None:
+    """The scenario's second run asked it, and insisted; here is what it was told of its key."""
+    assert "is already enrolled" in host.run("mokutil --test-key /var/lib/kmodlab/seat/certificate.der").stdout
+
+
 def test_an_unsigned_module_is_refused(host: Host) -> None:
     refused = host.run("head -c -1 /run/built/hello-2.ko >/run/unsigned.ko; insmod /run/unsigned.ko")
     assert refused.rc != 0

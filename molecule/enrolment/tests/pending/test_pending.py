@@ -10,11 +10,27 @@ def test_the_kernel_is_locked_down_and_was_started_by_shim(host: Host) -> None:
     assert host.run("mokutil --sb-state").stdout.startswith("SecureBoot enabled")
 
 
-def test_two_certificates_wait_for_confirmation(host: Host) -> None:
+def test_three_certificates_wait_for_confirmation(host: Host) -> None:
     waiting = host.check_output("mokutil --list-new")
-    assert waiting.count("Subject:") == 2
+    assert waiting.count("Subject:") == 3
     assert "CN=a key that lives elsewhere" in waiting
     assert "kmodlab module signing key" in waiting
+    assert "CN=kmodlab seat host" in waiting
+
+
+def test_the_seats_key_is_roots_alone(host: Host) -> None:
+    folder = host.file("/var/lib/kmodlab/seat")
+    assert (folder.user, folder.mode) == ("root", 0o700)
+    assert host.file("/var/lib/kmodlab/seat/private.key").mode == 0o600
+    assert host.run("su alice -c 'cat /var/lib/kmodlab/seat/private.key'").rc != 0
+
+
+def test_a_student_is_told_what_her_module_waits_for(host: Host) -> None:
+    host.check_output("su alice -c 'cp /run/built/Makefile /run/built/hello-1.c ~'")
+    refused = host.run("su alice -c 'cd && make load MODULE=hello-1'")
+    assert refused.rc != 0
+    assert "Key was rejected by service" in refused.stderr
+    assert "this seat's key waits for a person at its keyboard" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["hello-2", "startstop"])
