@@ -68,6 +68,7 @@ molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, matrix,
 
 nightly: setup  ## everything, for hours, compared with the nights before: SERIES=DIR, DEADLINE=6h, CHANGED=1, MAIL=ADDRESS, and the matrix's words (docs/nightly.md)
 	@status=0; $(run)pytest -q tests/nightly || status=1; $(run)python tests/mutants/mutate.py || status=1; $(run)pytest -q -m nightly tests/integration || status=1; \
+	for scenario in classroom enrolment; do $(MAKE) --no-print-directory molecule SCENARIO=$$scenario || status=1; done; \
 	$(run)kmodlab matrix --quick --checks --kernels "$(KERNELS)" --modules "$(modules)" || status=1; \
 	$(run)kmodlab nightly $(asked) --refresh --fleet nightly --stress "$(or $(STRESS),200)" $(if $(SERIES),--series "$(SERIES)") $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(call on,$(CHANGED)),--changed) $(if $(MAIL),--mail "$(MAIL)") && exit $$status
 
