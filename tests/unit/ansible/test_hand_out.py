@@ -106,6 +106,15 @@ def test_links_pipes_and_folders_in_a_files_place_are_kept(home: Path, tmp_path:
     assert secret.read_text() == "int one;\n" and not (tmp_path / "two.c").exists()
 
 
+def test_a_link_to_what_was_handed_out_is_the_students_work(home: Path, tmp_path: Path) -> None:
+    """It reads as what was handed out, and is neither renewed nor taken back: nothing is read through a link."""
+    hand_out(OLD)
+    (home / NAME / "one.c").rename(tmp_path / "moved.c")
+    (home / NAME / "one.c").symlink_to(tmp_path / "moved.c")
+    assert hand_out(NEW)["kept"] == ["one.c"] and (home / NAME / "one.c").is_symlink()
+    assert hand_out(NEW, state="absent")["kept"] == ["one.c"] and (home / NAME / "one.c").is_symlink()
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"../../x": "0", "/etc/passwd": "0", "one.c": 5}', "\xff", "null"])
 def test_a_forged_record_harms_nobody(home: Path, text: str) -> None:
     hand_out(OLD)
