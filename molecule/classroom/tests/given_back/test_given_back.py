@@ -6,6 +6,8 @@ from testinfra.host import Host
 def test_rules_and_settings_are_gone(host: Host) -> None:
     assert not host.file("/etc/sudoers.d/kmodlab").exists
     assert not host.file("/etc/sysctl.d/90-kmodlab.conf").exists
+    assert not host.file("/etc/apt/sources.list.d/kmodlab.sources").exists
+    assert not host.file("/usr/local/sbin/kmodlab-load").exists
     assert host.run("su alice -c 'sudo -n rmmod hello-1'").rc != 0
 
 
