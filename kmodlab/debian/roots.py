@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from kmodlab.debian import archive, initrd, qemu_user, source_kernel, userland
 from kmodlab.debian.archive import SECURE, Resolved, apt_settings
@@ -27,19 +27,24 @@ from kmodlab.ground.errors import LabError
 from kmodlab.ground.process import LONG
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, load_inventory, native_arch
 
-Kind = Literal["userland", "build", "boot", "machine", "source"]
+Kind = Literal["userland", "build", "boot", "machine", "systemd", "source"]
 """A machine is an ordinary host, to try the roles for real machines on: it boots, its packages are all installed, and it holds
-what a build root holds, too. A source root is what a kernel of the lab's own is built in."""
+what a build root holds, too. One whose services and timers are to run has systemd. A source root is what a kernel of the lab's
+own is built in."""
+Host = Literal["machine", "systemd"]
+MACHINE_ROLES = ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain")
 ROLES: dict[Kind, tuple[str, ...]] = {
     "build": ("kernel_headers", "build_toolchain"),
     "userland": ("guest_base",),
     "boot": (),
-    "machine": ("kernel_image", "kmod_tools", "guest_base", "kernel_headers", "build_toolchain"),
+    "machine": MACHINE_ROLES,
+    "systemd": (*MACHINE_ROLES, "guest_systemd"),
     "source": ("build_toolchain",),
 }
-PACKED: tuple[Kind, ...] = ("boot", "machine")
+HOSTS: tuple[Kind, ...] = get_args(Host)
+PACKED: tuple[Kind, ...] = ("boot", *HOSTS)
 """What QEMU starts; the others are folders."""
-KERNEL_IN: tuple[Kind, ...] = ("build", "boot", "machine")
+KERNEL_IN: tuple[Kind, ...] = ("build", *PACKED)
 """What has something of its kernel's packages in it."""
 ON_USERLAND: tuple[Kind, ...] = ("build", "boot", "source")
 """What begins as a copy of its release's userland; the others are made from nothing."""
@@ -118,7 +123,7 @@ def image_key(resolved: Resolved, kind: Kind, *, anyones: bool = False) -> str:
         parts.append(kernel.userland_arch)
     elif kind != "source":
         parts += [resolved.release, resolved.version, *filter(None, [kernel.kernel_own_key])]
-    if kind in ("userland", "machine"):
+    if kind in ("userland", *HOSTS):
         parts.append("" if anyones else ssh_key().with_suffix(".pub").read_text())
     if kind in PACKED:
         parts += [repr((*initrd.recipe(kernel), UNWANTED)), *_board(kernel)]
@@ -181,7 +186,7 @@ def build_root(resolved: Resolved) -> Path:
     return _image(resolved, "build") / "root"
 
 
-def boot_image(resolved: Resolved, kind: Literal["boot", "machine"] = "boot") -> BootImage:
+def boot_image(resolved: Resolved, kind: Literal["boot"] | Host = "boot") -> BootImage:
     """The boot image of a kernel, made when it is not cached."""
     return BootImage(_image(resolved, kind))
 
@@ -197,7 +202,7 @@ def ssh_key() -> Path:
 
 
 def _image(resolved: Resolved, kind: Kind) -> Path:
-    if resolved.kernel.foreign and kind in ("build", "machine"):
+    if resolved.kernel.foreign and kind in ("build", *HOSTS):
         # Also where it is cached: a build root may hold a modpost of that architecture, and a reboot forgets what runs it.
         qemu_user.ensure(DEBIAN_ARCH[resolved.kernel.userland_arch])
     target = image_path(resolved, kind)
@@ -377,7 +382,7 @@ def _more_tools(resolved: Resolved, kind: Kind) -> list[str]:
     """What a kernel of the lab's own takes to build, or to build modules for, beside what all take."""
     if kind == "source":
         return [*source_kernel.TOOLS, resolved.source_package]
-    own = source_kernel.MODULE_TOOLS if resolved.kernel.packaged_here and kind in ("build", "machine") else ()
+    own = source_kernel.MODULE_TOOLS if resolved.kernel.packaged_here and kind in ("build", *HOSTS) else ()
     return [*own, *(resolved.tools if kind == "build" else ())]
 
 

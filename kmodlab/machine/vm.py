@@ -79,6 +79,8 @@ class Vm(LabMachine):
     """None: QEMU starts the kernel without any."""
     loader: Path | None = None
     """A folder that is the EFI system partition, whose boot loader the firmware starts; None: QEMU starts the kernel."""
+    disk: Path | None = None
+    """A file that is one more drive, read-only; None: it has its root only."""
 
     @property
     def wires(self) -> Path:
@@ -186,8 +188,16 @@ class Vm(LabMachine):
             *("-drive", f"if=none,id=root,file={named(self.image.root)},format=raw,{writes}"),
             *(word for device in kernel.vm_devices for word in ("-device", device)),
             *(("-net", "nic,netdev=net") if kernel.vm_onboard_net else ()),
-            *self._starter(named),  # after the root, which is to be the first disk
+            # After the root, which is to be the first disk.
+            *self._more_disk(named),
+            *self._starter(named),
         ]
+
+    def _more_disk(self, named: Callable[[Path], str]) -> list[str]:
+        if not self.disk:
+            return []
+        drive = f"if=none,id=more,file={named(self.disk)},format=raw,readonly=on"
+        return ["-drive", drive, "-device", "virtio-blk-pci,drive=more"]
 
     def _starter(self, named: Callable[[Path], str]) -> list[str]:
         """What starts the kernel: a disk with its boot loader, or QEMU."""

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,10 +36,12 @@ def test_a_plain_machine_has_its_root_and_its_network_on_pci() -> None:
     assert "-dtb" not in words and "-net nic" not in words and "root.erofs,format=raw,readonly=on" in words
 
 
-def test_the_root_is_the_first_disk_also_beside_a_boot_loaders() -> None:
-    vm = Vm(load_inventory()["6.12-x86_64"], BootImage(Path("/image")), Path("/run/vm"), Path("/console"), loader=Path("/efi"))
-    disks = [word for word in vm._arguments() if word.startswith("virtio-blk")]
-    assert [disk.split(",")[1] for disk in disks] == ["drive=root", "drive=loader"]
+def test_the_root_is_the_first_disk_also_beside_one_more_and_a_boot_loaders() -> None:
+    usual = Vm(load_inventory()["6.12-x86_64"], BootImage(Path("/image")), Path("/run/vm"), Path("/console"))
+    disks = [
+        word for word in replace(usual, loader=Path("/efi"), disk=Path("/more"))._arguments() if word.startswith("virtio-blk")
+    ]
+    assert [disk.split(",")[1] for disk in disks] == ["drive=root", "drive=more", "drive=loader"]
 
 
 def test_a_board_is_data() -> None:
