@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -12,11 +13,13 @@ from rich.console import Console
 from kmodlab.commands.group import Command
 from kmodlab.commands.matrix import look_after_the_key, say_kernels
 from kmodlab.commands.options import REPORTS, Span, request_options
+from kmodlab.commands.settings import CONFIG
 from kmodlab.ground.ending import terminated_is_interrupted
 from kmodlab.ground.errors import LabError
+from kmodlab.ground.files import printable
 from kmodlab.ground.packages import need_packages
 from kmodlab.history.known import load_known
-from kmodlab.history.mail import Mail
+from kmodlab.history.mail import Mail, notice, send
 from kmodlab.history.series import Series
 from kmodlab.history.tonight import FailOn, Tonight
 from kmodlab.machine.runtime import stop_all
@@ -33,9 +36,13 @@ Exit status:
     1  something is newly broken; with --fail-on any: something fails
     2  the lab could not do its work, all of it or a part, or was misused
   130  interrupted"""
+LAST_LINES = 40
+"""Of what a night said that ended unforeseen."""
+MOST_SAID = 1 << 16
 
 
 @click.command("nightly", cls=Command, epilog=STATUSES)
+@CONFIG
 @request_options
 @REPORTS
 @click.option("--series", type=click.Path(path_type=Path), default=Path("nightly"), help="The folder of the history.")
@@ -53,6 +60,12 @@ Exit status:
 @click.option("--smtp", default="", metavar="HOST:PORT", help="The server that takes mails; default: sendmail.")
 @click.option("--on-change", default="", metavar="COMMAND", help="A command that has the night as JSON on its input.")
 @click.option("--url", default="", help="Where the page can be seen: for mails and the feed.")
+@click.option(
+    "--ended",
+    default="",
+    metavar="HOW",
+    help="Prove nothing; mail that a night ended so, with the end of the input. For OnFailure=.",
+)
 def run_nightly(
     request: Request,
     reports: Path,
@@ -68,11 +81,15 @@ def run_nightly(
     smtp: str,
     on_change: str,
     url: str,
+    ended: str,
 ) -> None:
     """Prove every module on every kernel, and tell what stopped working since the nights before."""
     console = Console(highlight=False)
-    need_packages()
     letter = Mail(to=to, sender=mail_from, smtp=smtp) if to else None
+    if ended:
+        _mail_the_end(ended, letter)
+        return
+    need_packages()
     folder = series.absolute()
     habits = Habits(
         series=Series(folder),
@@ -87,7 +104,7 @@ def run_nightly(
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    with only_run(wait=wait) as lock, terminated_is_interrupted():
+    with _told(letter), only_run(wait=wait) as lock, terminated_is_interrupted():
         stop_all()
         look_after_the_key(console)
 
@@ -104,6 +121,25 @@ def run_nightly(
         sys.exit(0)
     _show(found, reports, habits, say, console)
     sys.exit(130 if interrupted else found.exit_status(fail_on))
+
+
+@contextmanager
+def _told(letter: Mail | None) -> Iterator[None]:
+    """Have those who get mails know of a night that has no page, because it could not be."""
+    try:
+        yield
+    except LabError as problem:
+        if letter:
+            with suppress(LabError):  # the one that is raised is the cause
+                send(notice("the lab could not do its work", [str(problem)], letter), letter)
+        raise
+
+
+def _mail_the_end(how: str, letter: Mail | None) -> None:
+    if not letter:
+        raise LabError("nobody is to be told how a night ended", hint="say to whom with --mail")
+    said = sys.stdin.buffer.read()[-MOST_SAID:]
+    send(notice(f"the night ended: {how}", printable(said.decode(errors="replace")).splitlines()[-LAST_LINES:], letter), letter)
 
 
 def _show(found: Tonight, reports: Path, habits: Habits, say: Callable[[str], None], console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -39,12 +39,17 @@ class Mail:
 
 def message(night: Tonight, mail: Mail, logs: Path | None = None, url: str = "") -> EmailMessage:
     """What is sent of a night. `logs` is its run folder, `url` where the page is."""
+    return notice(subject(night), body(night, logs, url), mail)
+
+
+def notice(about: str, lines: Iterable[str], mail: Mail) -> EmailMessage:
+    """A letter of the lab's."""
     letter = EmailMessage()
-    letter["Subject"] = " ".join(f"[kmodlab] {subject(night)}".split())[:200]
+    letter["Subject"] = " ".join(f"[kmodlab] {about}".split())[:200]
     letter["From"], letter["To"] = mail.sender, ", ".join(mail.to)
     letter["Date"], letter["Message-ID"] = format_datetime(datetime.now(UTC)), make_msgid("kmodlab", "kmodlab.invalid")
     letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content("\n".join(body(night, logs, url)) + "\n")
+    letter.set_content("\n".join(lines) + "\n")
     return letter
 
 
