@@ -29,7 +29,7 @@ def ensure(arch: str) -> None:
     if os.geteuid() == 0:
         _register(arch)
     else:
-        command = ["sudo", "-n", sys.executable, "-m", "kmodlab.debian.qemu_user", arch]
+        command = ["sudo", "-n", sys.executable, "-I", "-m", "kmodlab.debian.qemu_user", arch]
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SHORT)
     if not runs(arch):
         raise LabError(f"this machine cannot run programs of {arch}", hint=install(["qemu-user-static"]))

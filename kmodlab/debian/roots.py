@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import BaseModel, ConfigDict
+
 from kmodlab.debian import archive, initrd, qemu_user, source_kernel, userland
 from kmodlab.debian.archive import SECURE, Resolved, apt_settings
 from kmodlab.ground.ansible import ansible_settings
@@ -68,6 +70,8 @@ LOADER_FILES = {
 """Where a machine's root has them, and where firmware, shim and grub look for them."""
 ROLE_PARTS = ("tasks", "defaults", "files", "templates", "vars", "handlers")
 """What of a role decides what it makes."""
+PASSED_ON = ("XDG_CACHE_HOME", "HOME", "http_proxy", "https_proxy")
+"""Of a user's environment, what root needs to make an image for them."""
 RECIPE = "1"
 """To be raised when the code below makes something else of the same packages and roles."""
 BACKPORTS = "-backports"
@@ -258,14 +262,23 @@ def _unpack_boot_root(resolved: Resolved, folder: Path) -> None:
     _run(["depmod", "--basedir", str(root), resolved.release])
 
 
+class _Wanted(BaseModel):
+    """What root is told: what is to be made, and those of the user's variables that say where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment: dict[str, str]
+    resolved: Resolved
+
+
 def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
     """A root's files have many owners and its roles run in a chroot: both need root, and nothing else of the lab does."""
-    passed_on = ("XDG_CACHE_HOME", "HOME", "http_proxy", "https_proxy")
-    settings = [f"{name}={os.environ[name]}" for name in passed_on if name in os.environ]
-    command = ["sudo", "-n", "env", *settings, sys.executable, "-m", "kmodlab.debian.roots", kind]
+    # A line of few words, which a rule of sudo's can name. Nothing of the folder it is typed in, or of the environment, is run.
+    command = ["sudo", "-n", sys.executable, "-I", "-m", "kmodlab.debian.roots", kind]
+    wanted = _Wanted(environment={name: os.environ[name] for name in PASSED_ON if name in os.environ}, resolved=resolved)
     try:
         answer = subprocess.run(
-            command, input=resolved.model_dump_json(), capture_output=True, text=True, check=False, timeout=LONG
+            command, input=wanted.model_dump_json(), capture_output=True, text=True, check=False, timeout=LONG
         )
     except FileNotFoundError as problem:
         raise LabError("making images needs root, and there is no sudo: run make as root once") from problem
@@ -275,10 +288,12 @@ def _make_by_sudo(resolved: Resolved, kind: Kind) -> None:
 
 
 def main() -> None:
-    """Make one image, as root on behalf of a user: `python -m kmodlab.debian.roots KIND` with the kernel's JSON on standard
+    """Make one image, as root on behalf of a user: `python -m kmodlab.debian.roots KIND` with JSON of `_Wanted` on standard
     input.
     """
-    resolved, kind = Resolved.model_validate_json(sys.stdin.read()), next(each for each in ROLES if each == sys.argv[1])
+    wanted, kind = _Wanted.model_validate_json(sys.stdin.read()), next(each for each in ROLES if each == sys.argv[1])
+    os.environ.update({name: wanted.environment[name] for name in PASSED_ON if name in wanted.environment})
+    resolved = wanted.resolved
     target = image_path(resolved, kind)
     try:
         _make(resolved, kind, target)

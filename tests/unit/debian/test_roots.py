@@ -1,6 +1,9 @@
 """A boot image out of a userland and a kernel's packages, and what it becomes for a board."""
 
+import io
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +147,30 @@ def test_kernels_of_a_release_share_its_userland(tmp_path: Path, monkeypatch: py
 
     assert path("6.12-x86_64") == path("7.3-x86_64") == path("6.12-rt-x86_64")
     assert len({path(name) for name in ("6.1-x86_64", "6.12-x86_64", "6.12-arm64", "7.2-x86_64")}) == 4
+
+
+def test_root_is_asked_in_few_words_and_told_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin/sudo"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >{tmp_path}/words\nexec /bin/cat >{tmp_path}/said\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    roots._make_by_sudo(board(), "build")
+    # A rule of sudo's names these words: the role nightly_job has one.
+    assert (tmp_path / "words").read_text() == f"-n {sys.executable} -I -m kmodlab.debian.roots build\n"
+
+    made: list[tuple[Resolved, str, str]] = []
+
+    def make(resolved: Resolved, kind: str, _target: Path) -> None:
+        made.append((resolved, kind, os.environ["XDG_CACHE_HOME"]))
+
+    monkeypatch.setattr(roots, "_make", make)
+    monkeypatch.setattr(roots, "_give_back", list)
+    monkeypatch.setattr(sys, "argv", ["roots", "build"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO((tmp_path / "said").read_text()))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/root/.cache")
+    roots.main()
+    assert made == [(board(), "build", str(tmp_path / "cache"))]
+    assert "PYTHONPATH" not in (tmp_path / "said").read_text()
