@@ -26,7 +26,7 @@ from kmodlab.ground.packages import install
 from kmodlab.ground.process import LONG, SHORT
 from kmodlab.plan.kernels import DEBIAN_ARCH, Kernel, native_arch
 from kmodlab.results import contract
-from kmodlab.results.contract import rfc3339
+from kmodlab.results.contract import one_line, rfc3339
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SECURE = tuple(
@@ -70,7 +70,7 @@ class Resolved(BaseModel):
     def row(self) -> contract.Kernel:
         """The kernel as the results begin with it."""
         asked = rfc3339(self.asked) if self.asked else ""
-        return self.kernel.row.model_copy(update={"release": self.release, "asked": asked})
+        return self.kernel.row.model_copy(update={"release": self.release, "asked": asked, "stale": self.stale})
 
     @property
     def line(self) -> str:
@@ -255,6 +255,13 @@ def file_of(resolved: Resolved, package: str) -> str:
     return next((Path(each["Filename"]).name for each in found if version in ("", each["Version"])), "")
 
 
+def needed(resolved: Resolved, packages: Iterable[str]) -> list[str]:
+    """All that packages of a kernel's suites take on a machine that has nothing, each as NAME=VERSION, without what is only
+    recommended. LabError where they cannot be had together.
+    """
+    return _Apt(DEBIAN_ARCH[native_arch()], resolved.sources).needed(packages)
+
+
 def download_kernel(resolved: Resolved, folder: Path) -> list[Path]:
     """Put a kernel's packages into a folder: its image, and what it needs of its own version.
 
@@ -356,3 +363,10 @@ class _Apt:
             errors = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["no word"]
             raise LabError(f"packages cannot be downloaded: {errors[0]}", hint="run again with REFRESH=1, or check the network")
         return sorted(folder.glob("*.deb"))
+
+    def needed(self, packages: Iterable[str]) -> list[str]:
+        """What installing packages brings on a machine that has nothing, each as NAME=VERSION."""
+        answer = self._run("apt-get", "install", "--simulate", "-q", "--no-install-recommends", *packages)
+        if answer.returncode:
+            raise LabError(f"packages cannot be had together: {one_line(answer.stderr)}")
+        return [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) \((\S+) ", answer.stdout, re.MULTILINE)]

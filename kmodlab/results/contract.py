@@ -61,6 +61,8 @@ class Kernel(Model):
     compiler: str = ""
     asked: str = ""
     """When the archive was asked which version it is, RFC 3339; empty where no archive was."""
+    stale: bool = False
+    """Whether the archive was asked for this run, too, and was not reached: the release is what it had then."""
 
 
 class ModuleInfo(Model):

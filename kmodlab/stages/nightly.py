@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodlab.ground.errors import LabError
@@ -24,8 +24,6 @@ from kmodlab.stages import planning
 from kmodlab.stages.matrix import TIME_LIMIT, prove
 from kmodlab.stages.request import Request
 
-OLDEST_ANSWER = timedelta(hours=1)
-"""An answer of the archive that is older when the run begins was not given to it."""
 LEAST_TIME = 0.05
 """Hours that must be left for a second try."""
 AGAIN = "again"
@@ -143,10 +141,9 @@ def _second_tries(
 
 def troubles(run: Run, results: Results, *, asked: bool) -> list[str]:
     """What the lab did with less than it was to: each a line."""
-    began = datetime.fromisoformat(results.started)
     lines = [f"the night was cut short: {run.stopped}"] if run.stopped else []
     for kernel in results.kernels:
-        if asked and kernel.asked and began - datetime.fromisoformat(kernel.asked) > OLDEST_ANSWER:
+        if asked and kernel.stale:
             lines.append(f"{kernel.id}: the archive was not reached, {kernel.release} is what it had at {kernel.asked}")
     return lines
 

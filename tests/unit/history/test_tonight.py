@@ -258,3 +258,6 @@ def test_the_badge(tmp_path: Path) -> None:
     green = told.badge(_tonight(tmp_path / "green", [row(0)]))
     assert "1 of 1 pass" in green and "#187a34" in green
     assert "the lab is in trouble" in told.badge(_tonight(tmp_path / "grey", [row(0, "error")]))
+    for broken in (red.replace("</svg>", ""), red.replace('"', "", 1), red.replace("1 newly", "<newly")):
+        with pytest.raises(Tree.ParseError):
+            Tree.fromstring(broken)  # noqa: S314

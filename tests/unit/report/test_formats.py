@@ -129,15 +129,22 @@ def test_kcidb_wants_an_origin(results: Results, tmp_path: Path, origin: str) ->
 
 
 @contextmanager
-def _server(status: int) -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]]]:
-    """A stub of KCIDB's door on loopback, and what came in."""
+def _server(status: int = 200, token: str = "") -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]]]:
+    """A stub of KCIDB's door on loopback, which opens to a token only, and what came in."""
     taken: list[tuple[dict[str, str], Any]] = []
 
     class Door(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append(({**self.headers, "path": self.path}, json.loads(body)))
-            self.send_response(status)
+            known = self.path == "/submit" and self.headers["Authorization"] == f"Bearer {token}"
+            if known and status == 200:
+                taken.append(({**self.headers}, json.loads(body)))
+            self.send_response(status if known else 401)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *said: Any) -> None:
@@ -156,16 +163,21 @@ def _server(status: int) -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]
 
 def test_kcidb_is_handed_in(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KMODLAB_KCIDB_TOKEN", "sesame")
-    with _server(200) as (url, taken):
+    with _server(token="sesame") as (url, taken):  # noqa: S106 - the stub's
         submit(kcidb(results, tmp_path, "lab"), url)
-    headers, document = taken[0]
-    assert (headers["path"], headers["Authorization"]) == ("/submit", "Bearer sesame")
+        monkeypatch.setenv("KMODLAB_KCIDB_TOKEN", "another")
+        with pytest.raises(LabError, match=r"401.*KMODLAB_KCIDB_TOKEN"):
+            submit(kcidb(results, tmp_path, "lab"), url)
+    ((headers, document),) = taken
+    assert headers["Content-Type"] == "application/json"
     kcidb_io.schema.LATEST.validate(document)
 
 
-def test_who_does_not_take_it_is_named(results: Results, tmp_path: Path) -> None:
-    with _server(403) as (url, _), pytest.raises(LabError, match="403"):
-        submit(kcidb(results, tmp_path, "lab"), url)
+def test_who_does_not_take_it_is_named(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KMODLAB_KCIDB_TOKEN", raising=False)
+    for status in (302, 307, 403, 500):  # who is sent elsewhere has handed nothing in
+        with _server(status) as (url, _), pytest.raises(LabError, match=str(status)):
+            submit(kcidb(results, tmp_path, "lab"), url)
     with pytest.raises(LabError, match="did not take"):
         submit({}, url)
     with pytest.raises(LabError, match="no address"):

@@ -80,6 +80,7 @@ def test_the_file_is_the_contract(tmp_path: Path) -> None:
             "host": "vm-1",
             "compiler": "gcc-14",
             "asked": "",
+            "stale": False,
         }
     ]
     assert found["modules"][0] == {"name": "hello-1", "source": "examples/hello-1.c", "sha256": "00"}

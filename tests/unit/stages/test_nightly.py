@@ -97,7 +97,8 @@ def test_what_is_first_goes_first_with_its_needs(tmp_path: Path) -> None:
 def test_what_the_lab_says_of_itself(tmp_path: Path) -> None:
     run = Run.create(tmp_path)
     asked = [datetime.now(UTC) - timedelta(days=3), datetime.now(UTC)]
-    kernels = [Kernel(id=f"k{n}", arch="x86_64", release="6.12.1", asked=rfc3339(moment)) for n, moment in enumerate(asked)]
+    facts = {"arch": "x86_64", "release": "6.12.1"}
+    kernels = [Kernel(id=f"k{n}", asked=rfc3339(moment), stale=not n, **facts) for n, moment in enumerate(asked)]
     run.plan(kernels, [ModuleInfo(name="m", source="", sha256="")], [Planned(kernel=k.id, module="m") for k in kernels])
     run.record("k0", "m", Stage.BUILD, Verdict.PASS)
     said = troubles(run, run.collect(), asked=True)
