@@ -75,11 +75,13 @@ nightly: setup  ## everything, for hours, compared with the nights before: SERIE
 mutants: setup  ## put faults into the examples and see whether their tests notice: ONLY="chardev sleep", KERNELS="6.12-x86_64"; half an hour
 	KERNELS="$(KERNELS)" $(run)python tests/mutants/mutate.py $(ONLY)
 
-lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it: exact versions and hashes, for every Python from 3.11 on
+lock:  ## make requirements.lock of requirements.txt and what a checkout needs beside it, and the role nightly_job's of the former alone: exact versions and hashes
 	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	UV_DEFAULT_INDEX="$$(.cache/lock/bin/pip config get global.index-url 2>/dev/null)" \
-	SSL_CERT_FILE="$$(.cache/lock/bin/pip config get global.cert 2>/dev/null)" .cache/lock/bin/uv pip compile --quiet --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock --group dev requirements.txt
+	@set -e; export UV_DEFAULT_INDEX="$$(.cache/lock/bin/pip config get global.index-url 2>/dev/null)" SSL_CERT_FILE="$$(.cache/lock/bin/pip config get global.cert 2>/dev/null)"; \
+	compile=".cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate"; \
+	$$compile --output-file requirements.lock --group dev requirements.txt; \
+	: virt-firmware names crypt-r for a program that the lab does not use, and it would have to be compiled; \
+	$$compile --no-emit-package crypt-r --constraint requirements.lock --output-file roles/nightly_job/files/requirements.lock requirements.txt
 
 generated: setup  ## what is made of the code and kept: the JSON Schemas and the manual page
 	@for name in assignment boards catalog kernels mutants results; do $(run)kmodlab schema $$name >kmodlab/schemas/$$name.json; done
