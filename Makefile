@@ -63,7 +63,7 @@ unit: setup  ## the fast tests, without a VM; hostile code as root and as an ord
 integration: setup  ## faulty modules on a real kernel: each must get its own true verdict
 	$(run)pytest -q -m 'not nightly' tests/integration
 
-molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, matrix, classroom, secureboot (KERNELS="6.12"), enrolment
+molecule: setup  ## one Molecule scenario in real VMs: SCENARIO=default, matrix, classroom, secureboot (KERNELS="6.12"), enrolment, nightly
 	PATH="$(CURDIR)/.venv/bin:$$PATH" KERNELS="$(KERNELS)" $(run)molecule test --scenario-name $(SCENARIO)
 
 nightly: setup  ## everything, for hours, compared with the nights before: SERIES=DIR, DEADLINE=6h, CHANGED=1, MAIL=ADDRESS, and the matrix's words (docs/nightly.md)
