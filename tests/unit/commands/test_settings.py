@@ -67,7 +67,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kernals: 6.12", "there is no setting 'kernals', but kernels, deadline"),
+        ("karnels: 6.12", "there is no setting 'karnels', but kernels, deadline"),
         ("deadline: soon", "deadline: 'soon' is no span of time"),
         ("keep: 0", "keep: 0 is not in the range"),
         ("quick: perhaps", "quick: 'perhaps' is not a valid boolean"),
