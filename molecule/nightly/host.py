@@ -93,7 +93,9 @@ def _kernel(word: str) -> Kernel:
 def _disk(night: Resolved, folder: Path) -> Path:
     """A drive with those caches that a night would else make, made where they are missing."""
     held = [build_root(night).parent, boot_image(night).folder, packages_path(night)]
-    held += [cache_dir() / "ssh", *(cache_dir() / "resolved").glob(f"{NIGHT}-*.json")]
+    # The throwaway key that modules are signed with, too: making one takes minutes in there.
+    held += [path for path in (cache_dir() / "ssh", cache_dir() / "keys") if path.exists()]
+    held += (cache_dir() / "resolved").glob(f"{NIGHT}-*.json")
     target = folder / f"cache-{digest(*(path.name for path in held))}.erofs"
     if not target.exists():
         tree = _fresh(folder / "cache")
