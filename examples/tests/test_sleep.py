@@ -10,8 +10,8 @@ pytestmark = pytest.mark.module("sleep")
 SLEEPER = """
 import os, subprocess, sys, time
 
-# A kernel shows another task's stack (not armhf), or at least where it waits (not every 5.10; and to look for that, User-Mode Linux
-# 6.12 reads what KASAN forbids).
+# A kernel shows another task's stack (not armhf), or at least where it waits (not every 5.10; and User-Mode Linux
+# 6.12 reads what KASAN forbids to find that).
 KTHREADD = 2
 WHERE = "stack" if open(f"/proc/{KTHREADD}/stack").read() else "wchan"
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from kmodlab.build.needs import kernel_name
 from kmodlab.build.trees import TESTS
 from kmodlab.ground.cache import cache_dir
 from kmodlab.ground.ending import uninterrupted
@@ -30,7 +31,6 @@ from kmodlab.run.order import catalog_of
 from kmodlab.stages import planning
 from kmodlab.stages.request import Request
 from kmodlab.verify.first_look import Seen, look_at
-from kmodlab.verify.module import kernel_name
 from kmodlab.verify.worker import Worker
 
 OLD = ".old"
