@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kmodlab.ground.files import remove_tree
 
-ROOMS = ("images", "kernels", "modules", "programs", "signed", "snapshots", "sources", "sparse", "lint")
+ROOMS = ("images", "inventories", "kernels", "modules", "programs", "signed", "snapshots", "sources", "sparse", "lint")
 """The folders of the cache whose entries are made again where they are missing. Keys are not among them."""
 
 

@@ -18,6 +18,8 @@ from kmodlab.run.column import Column
 from kmodlab.run.lab import Lab
 from kmodlab.verify import retrial
 
+PLUGINS = ("kmodlab.verify.plugin", "pytest_timeout", "testinfra.plugin")
+"""Of pytest, those that verifying needs."""
 TEST_LIMIT = 300
 """Seconds that one test may take, whatever hangs."""
 CELL_LIMIT = 4 * 3600.0
@@ -49,8 +51,8 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
     tests += [REPOSITORY / "tests/retrial"] if only or not order.manner.quick else []
     target = column.target.guest()
     command = [
-        *(sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:labgrid"),
-        *("-p", "no:kmodlab", "-p", "kmodlab.verify.plugin"),  # the entry point is for own tests elsewhere
+        *(sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider"),
+        *(word for plugin in PLUGINS for word in ("-p", plugin)),
         *("-c", os.devnull),  # whatever pytest's settings are above the folder that this is installed in
         *("-v", "-ra", "--durations=10", "-W", "error::pytest.PytestUnknownMarkWarning"),
         f"--timeout={TEST_LIMIT * target.patience:g}",
@@ -59,8 +61,9 @@ def _work(column: Column, *, only: str = "", afterwards: float = 0) -> None:
         f"--hosts=kmodlab://{target.name}",
         *map(str, tests),
     ]
-    # What a person sets for a pytest of their own would leave out tests here.
+    # What a person sets or has installed for a pytest of their own would leave out tests here, and take a second to begin.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     limit = CELL_LIMIT * target.patience * max(1, len(column.modules))
     with log.open("ab") as output:
         answer = subprocess.run(

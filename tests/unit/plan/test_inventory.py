@@ -134,6 +134,63 @@ def test_a_module_of_ansibles_reads_the_same(tmp_path: Path, monkeypatch: pytest
         load_boards(inventory)
 
 
+PLAIN = "all: {hosts: {pi: {board_arch: arm64}}}\n"
+
+
+def test_what_plain_files_say_is_asked_once_and_again_when_any_of_them_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(PLAIN)
+    asked: list[Path] = []
+    ask = room._ask_ansible
+
+    def heard(path: Path, wanted: tuple[str, ...]) -> object:
+        asked.append(path)
+        return ask(path, wanted)
+
+    monkeypatch.setattr(room, "_ask_ansible", heard)
+    first = load_boards(inventory)
+    assert load_boards(inventory) == first and len(asked) == 1
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("board_boot_limit: 7\n")
+    load_boards(inventory)
+    assert len(asked) == 2, "what it says of a folder, Ansible itself keeps for a process's life"
+    inventory.write_text(PLAIN.replace("pi:", "bone:"))
+    assert list(load_boards(inventory)) == ["bone"] and len(asked) == 3
+    monkeypatch.setenv("ANSIBLE_HASH_BEHAVIOUR", "merge")
+    load_boards(inventory)
+    assert len(asked) == 4, "a setting of Ansible's may change what an inventory means"
+
+
+def test_what_files_do_not_tell_is_asked_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {pi: {board_arch: \"{{ lookup('env', 'ARCH') }}\"}}}\n")
+    for arch in ("arm64", "armhf"):
+        monkeypatch.setenv("ARCH", arch)
+        assert load_boards(inventory)["pi"].board_arch == arch
+    program = tmp_path / "rack.py"
+    for arch in ("arm64", "armhf"):
+        (tmp_path / "said").write_text(
+            f'{{"_meta": {{"hostvars": {{"pi": {{"board_arch": "{arch}"}}}}}}, "all": {{"hosts": ["pi"]}}}}'
+        )
+        program.write_text(f"#!/bin/sh\ncat {tmp_path}/said\n")
+        program.chmod(0o755)
+        assert load_boards(program)["pi"].board_arch == arch
+
+
+def test_a_vaults_secret_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+    secret = VaultLib().encrypt(b"ansible_user: hidden\n", VaultSecret(b"sesame"))
+    rack = tmp_path / "vaulted"
+    (rack / "group_vars").mkdir(parents=True)
+    (rack / "hosts.yml").write_text(PLAIN)
+    (rack / "group_vars/all.yml").write_bytes(secret)
+    (tmp_path / "password").write_text("sesame\n")
+    monkeypatch.setattr("ansible.constants.DEFAULT_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
+    assert load_boards(rack)["pi"].ansible_user == "hidden"
+    assert not [each for each in own_cache.rglob("*.json") if b"hidden" in each.read_bytes()]
+
+
 def test_a_home_that_ansible_cannot_write_to_is_one_line_and_status_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kmodlab", "kernels"]
     environment = {**os.environ, "HOME": "/proc/none", "XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
