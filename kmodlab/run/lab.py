@@ -65,6 +65,7 @@ class Lab:
         variables = {
             "kmodlab_run": str(self.run.folder),
             "ansible_connection": "local",
+            "ansible_pipelining": True,  # or Ansible starts six programs to put a file where it could have been read
             "ansible_python_interpreter": sys.executable,
         }
         tree = {"run": {"vars": variables, "hosts": {kernel: {} for kernel in self.columns}}}

@@ -127,9 +127,11 @@ def test_missing_firmware_is_named_with_its_package(kernel: Kernel, monkeypatch:
     monkeypatch.setitem(secureboot.PLATFORMS, "x86_64", replace(PLATFORMS["x86_64"], build=gone))
     with pytest.raises(LabError, match=r"/nowhere/OVMF_CODE\.fd is missing: install the package ovmf"):
         secure_kernel(kernel)
+    folder = tmp_path / "machine"
+    folder.mkdir()
     with pytest.raises(LabError, match="install the package ovmf"):
-        Firmware(gone).arguments(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        Firmware(gone).arguments(folder)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_kernel_that_cannot_be_signed_is_said_and_nothing_is_left(tmp_path: Path) -> None:
