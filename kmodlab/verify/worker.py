@@ -38,7 +38,7 @@ SEVERITIES: dict[Severity, Literal["notice", "fault", "fatal"]] = {
 }
 MEMORY_KEPT_BACK = frozenset({"slab-corruption", "slab-leftover"})
 """The classes of findings after which the kernel does not free memory that was to be freed."""
-TOO_SLOW = re.compile(r"^hang: |\bdid not end within \d")
+TOO_SLOW = re.compile(r"^hang: |\bdid not end within \d|\bTimeout \(>[\d.]+s\) from pytest-timeout")
 """In a reason: nothing but time has passed."""
 ALIVE_LIMIT = 8
 """Seconds in which a target that is not lost answers a trivial command."""
