@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from kmodlab.build import coverage
 from kmodlab.ground.errors import LabError
 from kmodlab.ground.files import regular_files, write_aside
 from kmodlab.results.contract import Cell, Verdict
@@ -19,6 +22,8 @@ from kmodlab.results.shard import Division
 from kmodlab.run.lab import FILE, Lab
 
 _Value = TypeVar("_Value")
+COVERAGE = "coverage"
+"""In a run's folder, a folder for each kernel on which lines were counted."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def merge(folders: Sequence[Path], reports: Path) -> Lab:
         _bring(part, run)
     _bring_events(parts, run)
     _lose_missing(parts, run)
+    _page_anew(parts, run)
     lab = Lab(run, order)
     lab.write_inventory()
     return lab
@@ -146,7 +152,7 @@ def _bring(part: Part, run: Run) -> None:
     for kernel in part.run.planned.kernels:
         for folder in ("kernels", "doubts"):
             _add(source / folder / f"{kernel.id}.json", target / folder / f"{kernel.id}.json")
-        for folder in ("cells", "logs", "artefacts"):
+        for folder in ("cells", "logs", "artefacts", COVERAGE):
             for file in regular_files(source / folder / kernel.id, "*"):
                 _add(file, target / file.relative_to(source), heading=f"== {part.name}\n" if file.suffix == ".log" else "")
     _add(source / "ansible.log", target / "ansible.log", heading=f"== {part.name}\n")
@@ -183,6 +189,20 @@ def _bring_events(parts: Sequence[Part], run: Run) -> None:
     events = [event for part in parts for event in Follower(part.run.folder / EVENTS).events()]
     lines = "".join(event.model_dump_json() + "\n" for event in sorted(events, key=lambda event: event.t))
     write_aside(run.folder / EVENTS, lines)
+
+
+def _page_anew(parts: Sequence[Part], run: Run) -> None:
+    """Of a kernel that was cut, each shard has made pages of its own modules' lines: all of them are counted here now."""
+    proved = Counter(kernel.id for part in parts for kernel in part.run.planned.kernels)
+    for kernel, times in proved.items():
+        folder, tree = run.folder / COVERAGE / kernel, parts[0].lab.order.tree
+        if times == 1 or not folder.is_dir():
+            continue
+        for page in folder.iterdir():
+            if page.suffix != ".json":
+                page.unlink()
+        with suppress(LabError):  # where the sources are on the shards' machines alone, the counts remain
+            coverage.pages(folder, tree)
 
 
 def _lose_missing(parts: Sequence[Part], run: Run) -> None:

@@ -97,6 +97,10 @@ def prove(run: Run) -> None:
             emit(run.folder, cell.kernel, stage, "done", module=cell.module)
     for kernel in run.planned.kernels:
         run.note_kernel(kernel.id, compiler="gcc-14", accel="tcg")
+        (run.folder / "coverage" / kernel.id).mkdir(parents=True)
+        (run.folder / "coverage" / kernel.id / "index.html").write_text("lines")
+    for cell in run.planned.cells:
+        (run.folder / "coverage" / cell.kernel / f"{cell.module}.json").write_text("{}")
     (run.folder / "ansible.log").write_text("it played\n")
 
 
@@ -159,6 +163,10 @@ def test_merged_it_began_when_the_first_began_and_tells_what_all_told(tmp_path: 
     assert [event.t for event in events] == sorted(event.t for event in events)
     assert (merged.run.folder / "ansible.log").read_text().count("it played") == 3
     assert set(Lab.open(merged.run.folder).columns) == set(KERNELS)
+    for kernel in KERNELS:
+        counted = {path.name for path in (merged.run.folder / "coverage" / kernel).iterdir()}
+        assert {f"{name}.json" for name in MODULES} <= counted
+        assert ("index.html" in counted) == (kernel != "6.12-x86_64"), "a page of one half is no page of the kernel"
 
 
 def test_a_shard_that_is_missing_is_an_error_in_its_cells_alone(tmp_path: Path, shards: list[Path]) -> None:
