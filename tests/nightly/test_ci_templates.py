@@ -78,4 +78,4 @@ def test_gitlabs_pipeline_proves_what_one_machine_proves(tmp_path: Path) -> None
     asked = {cell: found for cell, found in sharded.verdicts(one).items() if cell[1] == "hello-1"}
     assert sharded.verdicts(merged) == asked and len(load_results(merged).cells) == 2
     assert ElementTree.parse(merged / "junit.xml").getroot().get("tests") == "2"  # noqa: S314 - our own file
-    assert (project / "kmodlab.parcel").is_file() or list(project.rglob("kmodlab.parcel")), "what was built is kept"
+    assert (project / ".kmodlab.parcel").is_file() or list(project.rglob(".kmodlab.parcel")), "what was built is kept"
