@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kmodlab.commands.group import Command
+from kmodlab.commands.group import Command, Commands
 from kmodlab.commands.options import KernelWords
 from kmodlab.debian import handover
 from kmodlab.ground.packages import need_packages
@@ -14,7 +14,7 @@ from kmodlab.plan.kernels import load_inventory, select
 from kmodlab.stages.matrix import only_run
 
 
-@click.group("cache")
+@click.group("cache", cls=Commands)
 def cache() -> None:
     """Hand what was made on one machine to another: build roots, kernels of the lab's own, builds, and what the archive said."""
 

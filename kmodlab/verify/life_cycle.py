@@ -113,8 +113,8 @@ exit 0"""
             module.taken = True
             raise StageError(Stage.LOAD, f"the kernel has a module {module.kname} of its own loaded: rename this one")
         script = f"""{module.prepare_needs()}
-[ ! -e /sys/module/{module.kname} ] || echo "== built in"
 echo "== insmod"
+[ ! -e /sys/module/{module.kname} ] || echo "== built in"
 insmod {module.ko} {typed(module.entry.parameters)} 2>&1 && echo "== loaded ok" || echo "== loaded refused $?"
 for path in {" ".join(map(shlex.quote, module.entry.paths))}; do [ -e "$path" ] || echo "missing $path"; done
 echo "== sysfs"
