@@ -26,4 +26,5 @@ static void __exit fault_exit(void)
 module_exit(fault_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("A fault for kmodlab to find: exit leaves a character device without its number");
+MODULE_DESCRIPTION(
+	"A fault for kmodlab to find: exit leaves a character device without its number");
