@@ -168,6 +168,7 @@ def _algorithm(block: str) -> str:
 
 
 REGISTERED = (
+    ("timer_bases$", "an armed timer or delayed work"),
     ("cdev_map$", "a character device"),
     ("init_net$", "a hook of netfilter or of its network namespace"),
     ("genl_fam_idr$", "a family of generic netlink"),

@@ -17,6 +17,7 @@ EXPECTED = {
     "drops": ("fail", "unload", f"{LEFT}/proc/one_for_two"),
     "picks_up_again": ("pass", "log", "^$"),
     "leaves_timer": ("fail", "unload", CALLS.format("ring", "leaves_timer")),
+    "leaves_own_timer": ("fail", "unload", r"an armed timer or delayed work in timer_bases, to alarm_clock \[leaves_own_timer\]"),
     "disarms": ("pass", "log", "^$"),
     "leaves_work": ("fail", "unload", CALLS.format("work_late", "leaves_work")),
     "leaves_hrtimer": ("fail", "unload", CALLS.format("chime", "leaves_hrtimer")),

@@ -287,11 +287,12 @@ class Core:
         """One of the kernel's variables, as numbers."""
         return self.words(self.symbols[name], self.sizes[name] // 8) if name in self.symbols else ()
 
-    def timers(self) -> Iterator[int]:
-        """The functions that armed timers call, those of delayed work too.
+    def armed(self) -> "Iterator[tuple[int, int]]":
+        """Where armed timers are, and the functions that they call, those of delayed work too.
 
         A timer is a struct timer_list in a list of one of a processor's timer_bases, whose head it points back to: by that it is
-        known, whatever else these hold. The list may change while it is read. A delayed work's function lies before its timer.
+        known, whatever else these hold. What does not point back has no function: it is no timer, or the memory of one that has
+        gone. The list may change while it is read. A delayed work's function lies before its timer.
         """
         for processor in range(os.cpu_count() or 1):
             begin = self.symbols["timer_bases"] + self.word(self.symbols["__per_cpu_offset"] + 8 * processor) & LARGEST
@@ -301,13 +302,11 @@ class Core:
                 slot, left = begin + 8 * (head - 1), 1000
                 timer = 0 if odd else int.from_bytes(block[8 * (head - 1) : 8 * head], "little")
                 while timer and left:
-                    node = self.read(timer, 32)
-                    if len(node) < 32:
-                        break
-                    after, back, _, function = struct.unpack("<4Q", node)
+                    after, back, _, function = self.words(timer, 4) or (0, 0, 0, 0)
                     if back != slot:
+                        yield timer, 0
                         break
-                    yield self.word(timer - 8) if function == self.symbols["delayed_work_timer_fn"] else function
+                    yield timer, self.word(timer - 8) if function == self.symbols["delayed_work_timer_fn"] else function
                     timer, slot, left = after, timer, left - 1
 
 
@@ -328,9 +327,9 @@ class Pointers:
     emulated one 0.2 ms, however little it is: what led nowhere at the last look is not followed again.
     """
 
-    def __init__(self, core: Core, gone: "list[list[int]]") -> None:
-        """The memory: from where to where."""
-        self.core, self.gone = core, gone
+    def __init__(self, core: Core, gone: "list[list[int]]", armed: "Iterable[tuple[int, int]]" = ()) -> None:
+        """The memory: from where to where; and what timers there are."""
+        self.core, self.gone, self.armed = core, gone, armed
         image = core.symbols
         self.text, self.image = (
             range(image["_stext"], image["_etext"]),
@@ -355,7 +354,7 @@ class Pointers:
 
     def found(self, *, anywhere: bool) -> "list[str]":
         """In which variable, and where to: in those lists that are always read, or in any of the kernel's own variables."""
-        pointers = {address: where for way in (self.devices, self.families, self.hooks) for where, address in way()}
+        pointers = {address: where for way in (self.timers, self.devices, self.families, self.hooks) for where, address in way()}
         if anywhere and not pointers:
             self.blocks = [(begin, self.core.read(begin, size)) for begin, size in self.core.data]
             pointers = {address: where for where, address in self.notifiers()} or self.anywhere()
@@ -363,6 +362,10 @@ class Pointers:
             led_nowhere.clear()
             led_nowhere.update(self.followed)
         return [f"{where} {address:#x}" for address, where in pointers.items()]
+
+    def timers(self) -> "Iterator[tuple[str, int]]":
+        """Timers and delayed work among the module's variables: these have gone, so that nothing tells what would be called."""
+        yield from (("timer_bases", timer) for timer, _ in self.armed if self.inside(timer))
 
     def devices(self) -> "Iterator[tuple[str, int]]":
         """Character devices: a probe has the next one, dev, range, owner, get, lock and data, as a rule a struct cdev. The new
@@ -444,12 +447,12 @@ def owners(addresses: "list[int]") -> "dict[int, str]":
     return {address: name for address, (_, name) in nearest.items()}
 
 
-def pointers(gone: str, modules: str) -> "list[str]":
+def pointers(gone: str, modules: str, armed: "Iterable[tuple[int, int]]" = ()) -> "list[str]":
     """What still points to the memory of a module, if it has gone: in lists known for it, else, if asked, anywhere."""
     name, memory, anywhere = json.loads(gone)
     if core is None or name in {line.split(" ", 1)[0] for line in modules.splitlines()}:
         return []
-    return Pointers(core, memory).found(anywhere=anywhere)
+    return Pointers(core, memory, armed).found(anywhere=anywhere)
 
 
 class Timers:
@@ -461,10 +464,11 @@ class Timers:
         self.known: set[int] = set()
         """Functions of theirs."""
 
-    def strays(self, core: Core, modules: str) -> list[str]:
-        """Of these modules (/proc/modules). Where their code lies side by side, as since 6.4, and what they say of their size
-        counts what lies elsewhere, a function may seem to be a neighbour's: then the kernel's own table of symbols tells. Reading
-        it takes seconds, so what is armed at the first look is believed: no module under test has been there yet.
+    def strays(self, core: Core, armed: "Iterable[tuple[int, int]]", modules: str) -> list[str]:
+        """Of these timers, where there are these modules (/proc/modules). Where their code lies side by side, as since 6.4, and
+        what they say of their size counts what lies elsewhere, a function may seem to be a neighbour's: then the kernel's own
+        table of symbols tells. Reading it takes seconds, so what is armed at the first look is believed: no module under test has
+        been there yet.
         """
         lines = [line.split() for line in modules.splitlines()]
         here = {f"{words[0]} {words[5]}" for words in lines}
@@ -472,7 +476,7 @@ class Timers:
             self.known.clear()
         first, self.modules = not self.modules and not self.known, here
         text = range(core.symbols["_stext"], core.symbols["_etext"])
-        others = {function for function in core.timers() if function not in text}
+        others = {function for _, function in armed if function and function not in text}
         parts = [range(int(words[5], 16), int(words[5], 16) + int(words[1])) for words in lines]
         inside = {function for function in others if any(function in each for each in parts)}
         self.known |= inside if first else named(inside - self.known)
@@ -569,12 +573,13 @@ def look(how: str, gone: str = "") -> dict[str, "str | None"]:
         check_free_pages()
     now = dict(texts(KERNEL))
     modules = now.get("/proc/modules", "")
-    if gone and (left := pointers(gone, modules)):
+    armed = list(core.armed()) if core and (gone or everywhere) else []
+    if gone and (left := pointers(gone, modules, armed)):
         now["pointers"] = "\n".join(left)
         everywhere = False
     elif everywhere:
         now.update(places())
-        now["timers"] = "\n".join((*stray_hrtimers(), *(timers.strays(core, modules) if core else ())))
+        now["timers"] = "\n".join((*stray_hrtimers(), *(timers.strays(core, armed, modules) if core else ())))
     else:
         now.update(sections_of_new(modules))
     if everywhere and how == "checks":

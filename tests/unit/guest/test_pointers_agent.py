@@ -1,6 +1,7 @@
 """Who still points to a module that has gone: the agent's way through a kernel's memory, here a few words of one."""
 
 import struct
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,8 +55,8 @@ def agent(memory: Memory) -> SimpleNamespace:
     return SimpleNamespace(**space)
 
 
-def found(agent: SimpleNamespace, *, anywhere: bool = True) -> list[str]:
-    pointers: list[str] = agent.Pointers(agent.core, [[MODULE, MODULE + 0x1000]]).found(anywhere=anywhere)
+def found(agent: SimpleNamespace, *, anywhere: bool = True, armed: Iterable[tuple[int, int]] = ()) -> list[str]:
+    pointers: list[str] = agent.Pointers(agent.core, [[MODULE, MODULE + 0x1000]], armed).found(anywhere=anywhere)
     return pointers
 
 
@@ -87,6 +88,19 @@ def test_a_notifier_is_found_in_a_module_or_by_its_function(agent: SimpleNamespa
     assert found(agent) == told("toy_chain", 0)
     memory.put(BLOCK + 8, MODULE + 0x40)
     assert found(agent) == told("toy_chain", 0x40)
+
+
+def test_a_timer_among_the_modules_variables_is_found_though_its_memory_has_gone(agent: SimpleNamespace, memory: Memory) -> None:
+    bases, other = DATA + 0x600, HEAP + 0x900
+    agent.core.symbols |= {"timer_bases": bases, "__per_cpu_offset": DATA + 0x700, "delayed_work_timer_fn": FUNCTION + 8}
+    agent.core.size = 64
+    memory.put(bases, 7, other, MODULE + 0x1008, 0)  # two lists: the second's timer lies just behind the module
+    memory.put(other, 0, bases + 8, 99, FUNCTION)
+    armed = [*agent.core.armed()][:2]
+    assert armed == [(other, FUNCTION), (MODULE + 0x1008, 0)]
+    assert not found(agent, armed=armed)
+    memory.put(other, MODULE + 0x20)  # the next in the list; what it says of itself is not there any more
+    assert found(agent, armed=agent.core.armed(), anywhere=False) == told("timer_bases", 0x20)
 
 
 def test_whatever_variable_points_there_is_told_by_its_name(agent: SimpleNamespace, memory: Memory) -> None:
