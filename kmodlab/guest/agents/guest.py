@@ -25,6 +25,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+NAMED = ("/proc/devices",)
+"""Files that follow no pointer into a module: the kernel keeps these names itself."""
 KERNEL = ("/proc/sys/kernel/tainted", "/proc/modules", "/proc/interrupts")
 TABLES = (
     *(
@@ -564,8 +566,8 @@ def sections_of_new(modules: str) -> Iterator[tuple[str, str]]:
 
 
 def look(how: str, gone: str = "") -> dict[str, "str | None"]:
-    """What is other than at the last look. What the kernel still has of a module that has gone is told alone: asked for more, it
-    would follow its pointers there.
+    """What is other than at the last look. What the kernel still has of a module that has gone is told alone, or with what is
+    only named: asked for more, it would follow its pointers there.
     """
     everywhere = how != "kernel"
     if how == "checks":
@@ -576,6 +578,7 @@ def look(how: str, gone: str = "") -> dict[str, "str | None"]:
     armed = list(core.armed()) if core and (gone or everywhere) else []
     if gone and (left := pointers(gone, modules, armed)):
         now["pointers"] = "\n".join(left)
+        now.update(texts(NAMED))
         everywhere = False
     elif everywhere:
         now.update(places())
