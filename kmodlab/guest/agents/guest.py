@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-NAMED = ("/proc/devices",)
+NAMES_ONLY = ("/proc/devices",)
 """Files that follow no pointer into a module: the kernel keeps these names itself."""
 KERNEL = ("/proc/sys/kernel/tainted", "/proc/modules", "/proc/interrupts")
 TABLES = (
@@ -578,7 +578,7 @@ def look(how: str, gone: str = "") -> dict[str, "str | None"]:
     armed = list(core.armed()) if core and (gone or everywhere) else []
     if gone and (left := pointers(gone, modules, armed)):
         now["pointers"] = "\n".join(left)
-        now.update(texts(NAMED))
+        now.update(texts(NAMES_ONLY))
         everywhere = False
     elif everywhere:
         now.update(places())
