@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
@@ -25,6 +26,8 @@ from kmodlab.run.lab import Lab
 from kmodlab.stages import planning
 from kmodlab.stages.request import Request
 
+ENDING_SECONDS, ENDING_STEP = 10.0, 0.1
+"""For a process that has closed its network to be gone."""
 LAST_WORDS = 4096
 """Bytes of a console's end that are shown when its machine has ended under somebody's hands."""
 LOST = 255
@@ -74,10 +77,20 @@ def _visit(lab: Lab, column: Column, console: Console, *, gdb: bool) -> int:
         for line in debugger.offer(target, known, lab.order.only):
             console.print(line, markup=False, soft_wrap=True)
     status = _prompt(column, target, HALTED if gdb else ())
-    if status == LOST and target.state is None:
+    if status == LOST and _has_ended(target):
         make_printable(column.console)
         console.print(f"the machine has ended; its console said at last:\n{tail(column.console, LAST_WORDS)}", markup=False)
     return status
+
+
+def _has_ended(target: Target) -> bool:
+    """Whether a machine whose connection was lost has gone, too: that is known a moment later."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while target.state is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(ENDING_STEP)
+    return True
 
 
 def _welcome(column: Column, console: Console) -> None:

@@ -23,7 +23,7 @@ EXPECTED = {
     "reboots": ("fail", "load", "went down"),
     "stays": ("fail", "unload", "busy|in use|cannot|could not"),
     "litters": ("fail", "unload", "/proc/litter"),
-    "registers": ("fail", "unload", r"/proc/devices: \d+ registers"),
+    "registers": ("fail", "unload", r"/proc/devices: \d+ registers, the kernel.s pointer for a character device"),
     "quietens": ("fail", "unload", "/proc/sys/kernel/printk: 1 "),
     "refuses": ("fail", "load", "No such device"),
     "unlicensed": ("fail", "log", "licence"),
