@@ -82,9 +82,7 @@ def count(built: Target, notes: Path, counts: Mapping[str, bytes], part: Part, t
         for path, data in counts.items():
             parts = PurePosixPath(path).parts
             if parts[:1] == sandbox.WORK.parts[1:] and ".." not in parts and path.endswith(".gcda"):
-                place = work.joinpath(*parts[1:])
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
+                _put(work.joinpath(*parts[1:]), data)
         names = [f"./{path.relative_to(work)}" for path in regular_files(work, "*.gcda")]
         command = ["sh", "-c", f"cd {sandbox.WORK}{GCOV}", built.cross, str(INSIDE), *names]
         answer = sandbox.run(built.root, command, work=work, read_only={notes: INSIDE}, limits=READING)
@@ -96,6 +94,15 @@ def count(built: Target, notes: Path, counts: Mapping[str, bytes], part: Part, t
     if not found:
         raise LabError(f"no line was counted: {answer.last_word}")
     return found
+
+
+def _put(place: Path, data: bytes) -> None:
+    """Write what a guest says that it has. LabError where a file cannot be called so."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    except (OSError, ValueError) as problem:
+        raise LabError(f"no line was counted: what the guest calls its counts cannot be: {problem}") from problem
 
 
 def _read(path: Path) -> _Said:
@@ -114,7 +121,8 @@ def _add(found: Lines, said: _Said, root: Path, tree: Path) -> None:
         if not path.is_relative_to(sandbox.WORK):
             continue
         source = root / path.relative_to(sandbox.WORK)
-        if source.is_symlink() or not source.is_file():  # one that was made, or is none of the tree's
+        # One that was made, or is none of the tree's, whatever links lead there.
+        if source.is_symlink() or not source.is_file() or not source.resolve().is_relative_to(tree.resolve()):
             continue
         lines = found.setdefault(str(source.relative_to(tree)), {})
         for line in each.lines:  # an inline function's may come more than once

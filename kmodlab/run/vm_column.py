@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -236,9 +237,13 @@ class LabColumn(Column):
         return self.run.folder / "coverage" / self.kernel
 
     def stop(self) -> bool:
+        ran = super().stop()
         if self.reached.exists():
-            coverage.pages(self.reached, self.order.tree)
-        return super().stop()
+            try:
+                coverage.pages(self.reached, self.order.tree)
+            except (LabError, subprocess.TimeoutExpired) as problem:  # no verdict hangs on them
+                self.log("coverage.log").write_text(f"{problem}\n")
+        return ran
 
     def source_lines(self, module: str, frames: Sequence[Frame]) -> dict[Frame, str]:
         with suppress(LabError):  # what is known is told without

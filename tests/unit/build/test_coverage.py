@@ -79,6 +79,22 @@ def test_a_source_that_is_none_of_the_trees_is_left_out(tmp_path: Path, counted:
         count(TARGET, forged, {}, part, part.root)
 
 
+def test_names_that_no_files_can_have_and_folders_that_lead_out_are_one_line(
+    counted: tuple[Part, Path, dict[str, bytes]],
+) -> None:
+    part, notes, counts = counted
+    for name in ("mnt/a.gcda/b.gcda", f"mnt/{'a' * 300}.gcda", "mnt/\0.gcda"):
+        with pytest.raises(LabError, match="cannot be"):
+            count(TARGET, notes, {**counts, name: b"x"}, part, part.root)
+    outside = part.root.parent / "outside"
+    part.root.rename(outside)
+    part.root.mkdir()
+    (part.root / "a.c").symlink_to(outside / "a.c")
+    (part.root / "inside.h").symlink_to(outside / "inside.h")
+    with pytest.raises(LabError, match="no line was counted"):
+        count(TARGET, notes, counts, part, part.root)
+
+
 def test_pages_and_lcovs_format_by_gcovr(tmp_path: Path, counted: tuple[Part, Path, dict[str, bytes]]) -> None:
     part, notes, counts = counted
     folder = tmp_path / "coverage"
